@@ -1,0 +1,5 @@
+"""The command group."""
+
+
+def main() -> None:
+    """Run dcmkit."""
