@@ -48,6 +48,7 @@ class ExitCode(IntEnum):
     TRANSPORT_ERROR = 71, "the connection was lost"
     REQUEST_FAILED = 72, "the peer answered a request with a failure status"
     INTERRUPTED = 130, "interrupted by the user (SIGINT)"
+    BROKEN_PIPE = 141, "the program reading stdout went away before everything was written"
 
 
 class DcmkitError(Exception):
@@ -116,6 +117,13 @@ class DataSetMismatchError(InvalidDataSetError):
     """Data set does not match SOP Class: a UID in the data set differs from the command's (PS3.4 B.2.3)."""
 
     dimse_status = 0xA900
+    http_status = 409
+
+
+class SOPClassNotSupportedError(DcmkitError):
+    """A request for a SOP class that is not its presentation context's, or not offered (PS3.7 C.5.27)."""
+
+    dimse_status = 0x0122
     http_status = 409
 
 

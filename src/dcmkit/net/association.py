@@ -1,0 +1,403 @@
+"""`Association`: drives an `AssociationProtocol` over a blocking socket, in one thread.
+
+The requestor gets one from `Association.request`, the acceptor from `Association.accept`. Both `receive` messages,
+take data sets as lent views from `fragments`, and `send` messages; the requestor `release`s. Every way an association
+can end badly is one of the errors in `dcmkit.errors`, and the socket is closed by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NoReturn
+
+from dcmkit.errors import (
+    AssociationAbortedError,
+    AssociationRejectedError,
+    ConnectionLostError,
+    InvalidDataSetError,
+    NetworkError,
+    PeerTimeoutError,
+    ProtocolError,
+)
+from dcmkit.logs import get_logger
+from dcmkit.net.deadline import Deadline, Pace
+from dcmkit.net.transport import Transport, connect
+from dcmkit.protocol.association import AssociationProtocol
+from dcmkit.protocol.events import (
+    Aborted,
+    AssociateAccepted,
+    AssociateRejected,
+    AssociateRequested,
+    DataSetFragment,
+    Event,
+    MessageReceived,
+    Released,
+    ReleaseRequested,
+    TransportClosed,
+)
+from dcmkit.protocol.negotiation import AcceptedContexts, describe_abort, describe_rejection
+from dcmkit.protocol.pdu import AssociateAC, AssociateRJ, AssociateRQ
+
+if TYPE_CHECKING:
+    import socket
+
+    from dcmkit.protocol.message import Message
+    from dcmkit.settings import AssociationSettings, RequestorSettings
+
+log = get_logger("net")
+
+_LINGER = 1.0
+"""Seconds the peer gets to read our last PDU before the connection is closed."""
+
+Decision = Callable[[AssociateRQ], "tuple[AssociateAC, AcceptedContexts] | AssociateRJ"]
+
+
+class Association:
+    """One association over one connection.
+
+    Attributes:
+        rq: the A-ASSOCIATE-RQ of this association.
+        contexts: the accepted presentation contexts.
+        peer_address: the peer's IP address.
+        stopping: set by `interrupt`; `receive` ends the association at the next message boundary.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        protocol: AssociationProtocol,
+        settings: AssociationSettings,
+        *,
+        patience: float,
+    ) -> None:
+        self.rq: AssociateRQ
+        self.ac: AssociateAC
+        self.contexts: AcceptedContexts
+        self.stopping = False
+        self.peer_address = transport.peer_address
+        self._transport = transport
+        self._protocol = protocol
+        self._settings = settings
+        self._patience = patience  # seconds to wait for a message to begin
+        self._pace = Pace(settings.socket_timeout)
+        self._in_message = False
+        self._busy = True
+        self._message_id = 0
+
+    # --- establishing ---
+
+    @classmethod
+    def request(cls, host: str, port: int, rq: AssociateRQ, settings: RequestorSettings) -> Association:
+        """Ask a peer for an association (PS3.8 7.1).
+
+        Args:
+            host: name or IP address.
+            port: TCP port.
+            rq: what to ask for; its maximum length is what `settings` says.
+            settings: time-outs and limits.
+
+        Raises:
+            ConnectError, AssociationRejectedError, AssociationAbortedError, PeerTimeoutError, ConnectionLostError.
+        """
+        transport = Transport(connect(host, port, settings.connection_timeout), settings.socket_timeout)
+        protocol = AssociationProtocol(
+            requestor=True, maximum_length=settings.max_pdu, send_limit=settings.max_send_pdu
+        )
+        association = cls(transport, protocol, settings, patience=settings.acse_timeout)
+        association.rq = rq
+        try:
+            transport.send([rq.encode()])
+        except NetworkError:
+            transport.close()
+            raise
+        event = association._next_event()
+        association._patience = settings.dimse_timeout
+        if isinstance(event, AssociateAccepted):
+            association.ac = event.ac
+            association.contexts = AcceptedContexts.of(rq, event.ac)
+            protocol.contexts = frozenset(c.context_id for c in event.ac.presentation_contexts if c.result == 0)
+            return association
+        transport.close()
+        if isinstance(event, AssociateRejected):
+            rj = event.rj
+            reason, hint = describe_rejection(rj)
+            raise AssociationRejectedError(
+                f"peer refused the association: {reason}",
+                hint=hint,
+                result=rj.result,
+                source=rj.source,
+                reason=rj.reason,
+            )
+        raise association._ended(event, "before it answered the association request")
+
+    @classmethod
+    def accept(
+        cls,
+        sock: socket.socket,
+        received: bytes,
+        settings: AssociationSettings,
+        decide: Decision,
+        *,
+        idle_timeout: float = 0.0,
+    ) -> Association | None:
+        """Answer a requestor; None when it was rejected, or went away without asking.
+
+        Args:
+            sock: the accepted connection; owned by the association from now on.
+            received: what has been read from it already.
+            settings: time-outs and limits.
+            decide: the A-ASSOCIATE-AC with its contexts, or the A-ASSOCIATE-RJ.
+            idle_timeout: seconds an established association may be idle; 0 is for ever.
+
+        Raises:
+            NetworkError: the connection ended, or broke the protocol, before an association came to be.
+        """
+        transport = Transport(sock, settings.socket_timeout)
+        protocol = AssociationProtocol(requestor=False, maximum_length=settings.max_pdu)
+        association = cls(transport, protocol, settings, patience=settings.acse_timeout)
+        for start in range(0, len(received), 65536):
+            piece = received[start : start + 65536]
+            protocol.lend()[: len(piece)] = piece
+            protocol.received(len(piece))
+            if start + 65536 < len(received) and protocol.next_event() is not None:
+                raise ProtocolError("more than an A-ASSOCIATE-RQ came before the answer", reason=2)
+        event = association._next_event()
+        if isinstance(event, (TransportClosed, Aborted)):
+            transport.close()
+            return None
+        assert isinstance(event, AssociateRequested)
+        association.rq = event.rq
+        decision = decide(event.rq)
+        if isinstance(decision, AssociateRJ):
+            association._send([protocol.reject(decision)])
+            transport.close(linger=_LINGER)
+            return None
+        association.ac, association.contexts = decision
+        association._send([protocol.accept(association.ac)])
+        association._patience = idle_timeout
+        return association
+
+    # --- receiving ---
+
+    def receive(self) -> MessageReceived | None:
+        """The next message; None when the association has ended in order (the peer released, or we are stopping).
+
+        The data set of the last message, where it has one, must have been taken.
+
+        Raises:
+            AssociationAbortedError, PeerTimeoutError, ConnectionLostError, ProtocolError.
+        """
+        self._busy = False
+        if self.stopping:
+            self.abort()
+            return None
+        event = self._next_event()
+        if type(event) is MessageReceived:
+            self._busy = True
+            return event
+        if isinstance(event, ReleaseRequested):
+            self._send([self._protocol.release_response()])
+            self._transport.close(linger=_LINGER)
+            return None
+        if self.stopping and isinstance(event, TransportClosed):
+            self.abort()
+            return None
+        self._transport.close()
+        raise self._ended(event, "without release")
+
+    def fragments(self) -> Iterator[memoryview]:
+        """The data set of the message just received, in pieces; each is valid until the next is asked for."""
+        while True:
+            event = self._next_event()
+            if type(event) is not DataSetFragment:
+                self._transport.close()
+                raise self._ended(event, "inside a data set")
+            yield event.view
+            if event.last:
+                return
+
+    def read_data_set(self, limit: int = 16 * 1024 * 1024) -> bytes:
+        """The whole data set of the message just received.
+
+        Args:
+            limit: the longest that is kept, in bytes.
+
+        Raises:
+            InvalidDataSetError: longer than `limit`; it was read to its end, so the association can go on.
+        """
+        data = bytearray()
+        length = 0
+        for view in self.fragments():
+            length += len(view)
+            if length <= limit:
+                data += view
+        if length > limit:
+            raise InvalidDataSetError(f"data set of {length} bytes where at most {limit} are taken")
+        return bytes(data)
+
+    def skip_data_set(self) -> None:
+        """Read the data set of the message just received, and forget it."""
+        for _ in self.fragments():
+            pass
+
+    def cancelled(self, message_id: int) -> bool:
+        """Whether a C-CANCEL-RQ for `message_id` has arrived, without waiting (PS3.7 9.3.2.3).
+
+        A C-CANCEL-RQ for another message is ignored, as the standard asks.
+        """
+        from dcmkit.protocol.message import C_CANCEL_RQ
+
+        while self._protocol.in_message or self._transport.readable():
+            event = self._next_event()
+            if type(event) is MessageReceived and isinstance(event.message, C_CANCEL_RQ):
+                if event.message.message_id_being_responded_to == message_id:
+                    return True
+                continue
+            if type(event) is MessageReceived:
+                self._fail(ProtocolError("a request before the last one was answered", reason=2))
+            self._transport.close()
+            raise self._ended(event, "before its request was answered")
+        return False
+
+    def _next_event(self) -> Event:
+        protocol = self._protocol
+        transport = self._transport
+        try:
+            while True:
+                event = protocol.next_event()
+                if event is not None:
+                    return event
+                if protocol.in_message:
+                    if not self._in_message:
+                        self._in_message = True
+                        self._pace.restart()
+                    transport.set_receive_timeout(self._settings.socket_timeout)
+                    transport.acknowledge()
+                else:
+                    self._in_message = False
+                    transport.set_receive_timeout(self._patience)
+                count = transport.receive_into(protocol.lend())
+                if not count:
+                    protocol.received_eof()
+                    continue
+                protocol.received(count)
+                if self._in_message and not self._pace.arrived(count):
+                    raise PeerTimeoutError("the peer sends too slowly in the middle of a message")
+        except (ProtocolError, PeerTimeoutError) as error:
+            self._fail(error)
+        except NetworkError:
+            transport.close()
+            raise
+
+    def _fail(self, error: AssociationAbortedError) -> NoReturn:
+        """Tell the peer, close, and raise."""
+        self._abort(error.source, error.reason)
+        raise error
+
+    def _ended(self, event: Event, when: str) -> NetworkError:
+        if isinstance(event, Aborted):
+            why = describe_abort(event.source, event.reason)
+            return AssociationAbortedError(
+                f"peer aborted the association {when}: {why}", source=event.source, reason=event.reason
+            )
+        if isinstance(event, TransportClosed):
+            return ConnectionLostError(f"peer closed the connection {when}")
+        return ProtocolError(f"{type(event).__name__} {when}", reason=2)
+
+    # --- sending ---
+
+    def next_message_id(self) -> int:
+        """A Message ID not in use: 1 to 65535, in turn (PS3.7 E.1)."""
+        self._message_id = self._message_id % 65535 + 1
+        return self._message_id
+
+    def send(self, context_id: int, message: Message, data_set: bytes | memoryview = b"") -> None:
+        """Send a message, with its data set where it is given whole.
+
+        Raises:
+            NetworkError: the association is over.
+        """
+        self._send(self._protocol.send_message(context_id, message, data_set))
+
+    def send_data_set(self, context_id: int, piece: bytes | memoryview, *, last: bool) -> None:
+        """Send a piece of the data set of the message sent last."""
+        self._send(self._protocol.send_data_set(context_id, piece, last=last))
+
+    @property
+    def data_set_piece(self) -> int:
+        """Bytes of a data set that fill one PDU to the peer; pieces that are a multiple of it travel best."""
+        return self._protocol.data_set_piece
+
+    def _send(self, buffers: list[bytes | memoryview]) -> None:
+        try:
+            self._transport.send(buffers)
+        except ConnectionLostError as error:
+            raise self._why_lost(error) from error
+        except PeerTimeoutError as error:
+            self._fail(error)
+
+    def _why_lost(self, error: ConnectionLostError) -> NetworkError:
+        """A peer that aborts and closes makes our send fail: its A-ABORT is still to be read."""
+        deadline = Deadline(1.0)
+        try:
+            while not deadline.passed:
+                event = self._protocol.next_event()
+                if isinstance(event, (Aborted, TransportClosed)):
+                    return self._ended(event, "while it was sent to")
+                if event is None:
+                    self._transport.set_receive_timeout(0.2)
+                    count = self._transport.receive_into(self._protocol.lend())
+                    if count:
+                        self._protocol.received(count)
+                    else:
+                        self._protocol.received_eof()
+        except NetworkError:
+            pass
+        finally:
+            self._transport.close()
+        return error
+
+    # --- ending ---
+
+    def release(self) -> None:
+        """A-RELEASE by the requestor (PS3.8 7.2); what else arrives meanwhile is dropped.
+
+        Raises:
+            NetworkError: the peer did not answer in order; the connection is closed all the same.
+        """
+        self._patience = self._settings.acse_timeout
+        self._send([self._protocol.release_request()])
+        while True:
+            event = self._next_event()
+            if isinstance(event, Released):
+                self._transport.close()
+                return
+            if isinstance(event, ReleaseRequested):  # release collision (PS3.8 9.2.3, AR-8)
+                self._send([self._protocol.release_response()])
+            elif isinstance(event, (MessageReceived, DataSetFragment)):
+                log.debug("dropped what arrived after the release request")
+            else:
+                self._transport.close()
+                raise self._ended(event, "instead of releasing it")
+
+    def abort(self) -> None:
+        """A-ABORT by the service user (PS3.8 7.3). Never fails."""
+        self._abort(0, 0)
+
+    def _abort(self, source: int, reason: int) -> None:
+        try:
+            self._transport.send([self._protocol.abort(source, reason)])
+        except NetworkError:
+            self._transport.close()
+        else:
+            self._transport.close(linger=_LINGER)
+
+    def interrupt(self) -> None:
+        """From another thread: end the association once the message in progress is answered, at once if there is none."""
+        self.stopping = True
+        if not self._busy and not self._protocol.in_message:
+            self._transport.interrupt()
+
+    def close(self) -> None:
+        """Drop the connection without a word; for when nothing can be said any more. Never fails."""
+        self._transport.close()

@@ -1,0 +1,121 @@
+"""Storage service class as SCP (PS3.4 Annex B): from the association into the archive. The SCU is `storage_scu`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dcmkit.errors import DcmkitError, InvalidDataSetError, NetworkError, SOPClassNotSupportedError
+from dcmkit.logs import INFO, get_logger
+from dcmkit.protocol.message import C_STORE_RQ, C_STORE_RSP, Message
+from dcmkit.uids import SOP_CLASSES, STORAGE_SOP_CLASSES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dcmkit.archive.store import Archive
+    from dcmkit.net.association import Association
+
+log = get_logger("services")
+
+
+class StorageSCP:
+    """Answers C-STORE-RQ: file first, index second, Success last.
+
+    Args:
+        archive: where objects go; None receives and forgets them.
+        known_only: refuse SOP classes PS3.4 B.5 does not list (private ones, for instance).
+    """
+
+    def __init__(self, archive: Archive | None, *, known_only: bool = False) -> None:
+        self._archive = archive
+        self._known_only = known_only
+        self.handlers = {C_STORE_RQ: self._store}
+
+    def transfer_syntaxes(self, abstract_syntax: str) -> Sequence[str] | None:
+        """Every transfer syntax, for every storage SOP class and whatever else is in no other service."""
+        if abstract_syntax in STORAGE_SOP_CLASSES:
+            return ()
+        return None if self._known_only or abstract_syntax in SOP_CLASSES else ()
+
+    def _store(self, association: Association, context_id: int, message: Message) -> None:
+        rq = message
+        assert isinstance(rq, C_STORE_RQ)
+        status, comment, offending = 0, None, None
+        try:
+            if rq.affected_sop_class_uid != association.contexts.by_id(context_id)[0]:
+                if rq.has_data_set:
+                    association.skip_data_set()
+                raise SOPClassNotSupportedError("SOP class is not that of the presentation context")
+            if self._archive is None:
+                association.skip_data_set()
+            else:
+                status = self._receive(self._archive, association, context_id, rq)
+        except NetworkError:
+            raise
+        except DcmkitError as error:
+            status = error.dimse_status
+            comment = error.message
+            tag = getattr(error, "offending_element", None)
+            offending = None if tag is None else (tag,)
+            log.error(
+                "refused %s from %s with status 0x%04X: %s",
+                rq.affected_sop_instance_uid,
+                association.rq.calling_ae_title,
+                status,
+                error,
+            )
+        association.send(
+            context_id,
+            C_STORE_RSP(
+                message_id_being_responded_to=rq.message_id,
+                affected_sop_class_uid=rq.affected_sop_class_uid,
+                affected_sop_instance_uid=rq.affected_sop_instance_uid,
+                status=status,
+                error_comment=comment,
+                offending_element=offending,
+            ),
+        )
+
+    def _receive(self, archive: Archive, association: Association, context_id: int, rq: C_STORE_RQ) -> int:
+        """Take the data set into the archive; the status of the response.
+
+        Whatever goes wrong, the data set is read to its end, so that the association can go on.
+        """
+        if not rq.has_data_set:
+            raise InvalidDataSetError("a C-STORE-RQ without a data set")
+        transfer_syntax = association.contexts.by_id(context_id)[1]
+        failure: DcmkitError | None = None
+        incoming = None
+        fragments = association.fragments()
+        try:
+            incoming = archive.incoming(
+                rq.affected_sop_class_uid,
+                rq.affected_sop_instance_uid,
+                transfer_syntax,
+                association.rq.calling_ae_title,
+            )
+            for view in fragments:
+                incoming.write(view)
+        except NetworkError:
+            if incoming is not None:
+                incoming.abandon()
+            raise
+        except DcmkitError as error:
+            failure = error
+        except BaseException:
+            if incoming is not None:
+                incoming.abandon()
+            raise
+        if failure is not None:
+            if incoming is not None:
+                incoming.abandon()
+            for _ in fragments:
+                pass
+            raise failure
+        assert incoming is not None
+        stored = incoming.commit()
+        if log.enabled_for(INFO):
+            log.info("%s %s from %s", stored.outcome, rq.affected_sop_instance_uid, association.rq.calling_ae_title)
+        if stored.message:
+            log.warning("%s: %s", rq.affected_sop_instance_uid, stored.message)
+        return stored.dimse_status
