@@ -124,6 +124,11 @@ def level_enabled(level: int) -> bool:
     return _threshold <= level
 
 
+def is_json() -> bool:
+    """Whether stderr is read by a program, as JSON lines."""
+    return _sink is _write_json
+
+
 def _log(name: str, level: int, message: str, args: tuple[object, ...], exc_info: bool = False) -> None:
     _sink(name, level, message, args, exc_info)
 

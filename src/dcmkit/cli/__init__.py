@@ -1,5 +1,45 @@
-"""The command group."""
+"""The program `dcmkit`. Called through a link named `storescu`, `echoscu`, ... it behaves as that program."""
+
+from __future__ import annotations
+
+import sys
 
 
-def main() -> None:
-    """Run dcmkit."""
+def main(argv: list[str] | None = None) -> None:
+    """Run dcmkit with `argv` (default: the process's own, program name first) and exit.
+
+    What needs no parser is answered before click is imported: help, version, and what shells ask while completing.
+    """
+    program, *args = sys.argv if argv is None else argv
+    tool = program_name(program)
+    if tool != "dcmkit":
+        args = [tool, *args]
+    if not args or args[0] in ("-h", "--help"):
+        from dcmkit.cli.startup import overview
+
+        (sys.stdout if args else sys.stderr).write(overview())
+        sys.exit(0 if args else 1)
+    if args == ["--version"]:
+        from dcmkit import __version__
+
+        sys.stdout.write(f"dcmkit {__version__}\n")
+        sys.exit(0)
+    if args[0] == "--complete":
+        from dcmkit.cli.completion import main as complete
+
+        sys.exit(complete(args[1:]))
+    from dcmkit.cli.group import group
+
+    group.main(args, "dcmkit")
+
+
+def program_name(path: str) -> str:
+    """The subcommand a link's name stands for, or "dcmkit"."""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    for suffix in (".exe", ".py", ".pyw"):
+        name = name.removesuffix(suffix)
+    if name in ("dcmkit", "__main__"):
+        return "dcmkit"
+    from dcmkit.cli.startup import command_names
+
+    return name if name in command_names() else "dcmkit"
