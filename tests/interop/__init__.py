@@ -1,0 +1,1 @@
+"""dcmkit against other toolkits, both ways: DCMTK, pynetdicom and Orthanc as real processes on the loopback."""
