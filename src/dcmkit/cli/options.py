@@ -121,13 +121,13 @@ class SettingOption(click.Option):
         self.setting_default = default
         super().__init__(
             [option.name, *option.flags],
-            help=option.help,
             is_flag=option.is_flag or None,
             flag_value=True if option.is_flag else None,
             metavar=option.metavar or None,
             multiple=option.multiple,
             expose_value=False,
         )
+        self.help = option.help
         self.secondary_opts = list(option.off_flags)
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
@@ -164,9 +164,9 @@ class ShortcutOption(click.Option):
             [f"{option.name}_{shortcut.value}", *shortcut.flags],
             is_flag=True,
             flag_value=True,
-            help=shortcut.help,
             expose_value=False,
         )
+        self.help = shortcut.help
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
         """As another way to give the field: the rightmost wins, as in DCMTK."""
@@ -220,9 +220,9 @@ class Tool(click.Command):
         callback = self.callback
         self.settings_classes = (*getattr(callback, "settings_classes", ()), LoggingSettings)
         self.tool_defaults = getattr(callback, "tool_defaults", {})
-        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+        self.add_help_option = False
         self.params += list(_options(self.settings_classes, self.tool_defaults))
-        self.params += [_config_option(), _version_option()]
+        self.params += _general_options(("-h", "--help"))
 
     def make_parser(self, ctx: click.Context) -> Any:
         """dcmkit's parser in place of click's."""
@@ -364,8 +364,7 @@ def option_groups(command: click.Command, ctx: click.Context) -> list[tuple[str,
     groups: dict[str, list[click.Option]] = {f"{command.name} options": []}
     for param in command.get_params(ctx):
         if isinstance(param, click.Option) and not param.hidden:
-            own = LoggingSettings.title if param.name == "help" else f"{command.name} options"
-            title = getattr(param, "section_title", own)
+            title = getattr(param, "section_title", f"{command.name} options")
             groups.setdefault(title, []).append(param)
     general = groups.pop(LoggingSettings.title, [])
     return [(title, params) for title, params in [*groups.items(), (LoggingSettings.title, general)] if params]
@@ -383,25 +382,31 @@ def _options(classes: Iterable[type[Settings]], tool_defaults: Mapping[str, Any]
                 yield ShortcutOption(option, shortcut, cls.title)
 
 
-def _config_option() -> click.Option:
-    text = "read this configuration file instead of the user's and the system's"
-    option = click.Option(["--config"], metavar="FILE", help=text, expose_value=False)
-    option.section_title = LoggingSettings.title  # type: ignore[attr-defined]
-    return option
+def _general_options(names: Iterable[str]) -> list[click.Option]:
+    """`--config`, `--version` and `--help`, made here because click's own texts start its translation machinery."""
+    config = click.Option(["--config"], metavar="FILE", expose_value=False)
+    config.help = "read this configuration file instead of the user's and the system's"
+    version = click.Option(["--version"], is_flag=True, is_eager=True, callback=_show_version, expose_value=False)
+    version.help = "print the version and exit"
+    usage = click.Option(["help", *names], is_flag=True, is_eager=True, callback=_show_help, expose_value=False)
+    usage.help = "show this message and exit"
+    for option in (config, version, usage):
+        option.section_title = LoggingSettings.title  # type: ignore[attr-defined]
+    return [config, version, usage]
 
 
-def _version_option() -> click.Option:
-    def show(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-        if value and not ctx.resilient_parsing:
-            from dcmkit import __version__
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        from dcmkit import __version__
 
-            click.echo(f"dcmkit {__version__}")
-            ctx.exit()
+        click.echo(f"dcmkit {__version__}")
+        ctx.exit()
 
-    text = "print the version and exit"
-    option = click.Option(["--version"], is_flag=True, is_eager=True, callback=show, help=text, expose_value=False)
-    option.section_title = LoggingSettings.title  # type: ignore[attr-defined]
-    return option
+
+def _show_help(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(ctx.get_help())
+        ctx.exit()
 
 
 def _warn_of_unknown_keys(run: Invocation, classes: tuple[type[Settings], ...]) -> None:

@@ -1,21 +1,19 @@
 """Start-up: the standard modules that click imports and the common paths never use, and where the commands are.
 
-click imports `inspect` (with `ast`, `dis`, `tokenize`, `linecache`: 15 ms) for code that runs only in unusual
-cases. Inside `deferred()` such a module is replaced by a stand-in that imports the real one at its first attribute;
-afterwards the stand-ins are gone from `sys.modules`, so nobody outside click's own modules ever sees one.
+click imports `inspect` (with `ast`, `dis`, `tokenize`, `linecache`) and, through `uuid`, `platform`: 15 to 20 ms for
+code that runs only in unusual cases. Inside `deferred()` such a module is replaced by a stand-in that imports the real
+one at its first attribute; afterwards the stand-ins are gone from `sys.modules`, so nobody but the modules imported
+meanwhile (click's own) ever holds one.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-DEFERRED = ("inspect",)
-"""Modules click holds as a whole (`import x`) and touches only inside functions, in every version from 8.1 on."""
+    from typing import Any
 
 
 class _Deferred(type(sys)):  # type: ignore[misc] # types.ModuleType, without importing types
@@ -31,38 +29,58 @@ class _Deferred(type(sys)):  # type: ignore[misc] # types.ModuleType, without im
         return getattr(module, attribute)
 
 
-@contextmanager
-def deferred(*names: str) -> Iterator[None]:
+class deferred:  # noqa: N801 - a context manager, without contextlib
     """While it lasts, importing one of these modules costs nothing (unless it is imported already)."""
-    stand_ins = {name: _Deferred(name) for name in names if name not in sys.modules}
-    sys.modules.update(stand_ins)
-    try:
-        yield
-    finally:
-        for name, stand_in in stand_ins.items():
-            if sys.modules.get(name) is stand_in:
+
+    def __init__(self, *stand_ins: _Deferred) -> None:
+        self._used = {module.__name__: module for module in stand_ins if module.__name__ not in sys.modules}
+
+    def __enter__(self) -> None:
+        sys.modules.update(self._used)
+
+    def __exit__(self, *_: object) -> None:
+        for name, module in self._used.items():
+            if sys.modules.get(name) is module:
                 del sys.modules[name]
+
+
+def stand_in(name: str, **functions: Any) -> _Deferred:
+    """A stand-in for module `name` that has these functions already, so that calling them does not import it."""
+    module = _Deferred(name)
+    module.__dict__.update(functions)
+    return module
+
+
+def _cleandoc(doc: str) -> str:
+    """`inspect.cleandoc`, which click calls on every help text it is given; here without `inspect` for one line."""
+    if "\n" not in doc:
+        return doc.expandtabs().lstrip(" ")
+    from inspect import cleandoc
+
+    return cleandoc(doc)
 
 
 def import_click() -> None:
     """Import click the cheap way; afterwards `import click` is free."""
-    if "click" not in sys.modules:
-        with deferred(*DEFERRED):
-            import click  # noqa: F401
+    if "click" in sys.modules:
+        return
+    with deferred(stand_in("inspect", cleandoc=_cleandoc), stand_in("platform", **_system())):
+        import click  # noqa: F401
+
+
+def _system() -> dict[str, Any]:
+    """`platform.system`, which `uuid` calls when imported, where the system has the call behind it."""
+    return {"system": lambda: os.uname().sysname} if hasattr(os, "uname") else {}
 
 
 def command_names() -> list[str]:
     """The subcommands: one for each file in `cli/commands`."""
-    import os
-
     names = [name[:-3] for name in os.listdir(_commands_directory()) if name.endswith(".py") and name[0] != "_"]
     return sorted(name.replace("_", "-") for name in names)
 
 
 def summary(name: str) -> str:
     """The first line of a command's module docstring, read without executing the module."""
-    import os
-
     path = os.path.join(_commands_directory(), f"{name.replace('-', '_')}.py")
     with open(path, encoding="utf-8") as file:
         return file.readline().strip().strip('"').rstrip(".")

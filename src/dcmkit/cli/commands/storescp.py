@@ -1,0 +1,39 @@
+"""Receive objects by C-STORE into an archive and index them."""
+
+from __future__ import annotations
+
+import click
+
+from dcmkit.cli.options import build, settings_options, tool
+from dcmkit.cli.configuration import port_number
+from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
+
+
+@tool("storescp")
+@settings_options(
+    ListenerSettings, AssociationSettings, ArchiveSettings, tool_defaults={"calling_ae_title": "STORESCP"}
+)
+@click.argument("port")
+@click.option("--ignore", is_flag=True, help="receive objects, answer Success, and forget them")
+@click.option("--known-only", is_flag=True, help="take only the storage SOP classes of the standard, no private ones")
+@click.option("+B", "--bit-preserving", is_flag=True, help="write data sets exactly as received; always so")
+@click.option("+xa", "--accept-all", is_flag=True, help="accept all transfer syntaxes; always so")
+@click.option("-pm", "--promiscuous", is_flag=True, help="accept unknown SOP classes; so unless --known-only")
+@click.option("--fork", is_flag=True, help="serve associations side by side; always so (see --workers)")
+@click.option("-dhl", "--disable-host-lookup", is_flag=True, help="do not look host names up; never done")
+@click.option("+F", "--write-file", is_flag=True, help="write DICOM files with file meta information; always so")
+def command(port: str, ignore: bool, known_only: bool, **as_always: bool) -> None:
+    """Listen on PORT and file what peers send, as DCMTK's storescp does, with an index.
+
+    Objects go to --output-directory, by default the current directory; `dcmkit index` looks into it. SIGTERM or
+    Ctrl-C end the service in order: objects on their way are finished.
+    """
+    from dcmkit.services.server import serve_storage
+
+    serve_storage(
+        port_number(port),
+        build(ListenerSettings),
+        build(AssociationSettings),
+        None if ignore else build(ArchiveSettings),
+        known_only=known_only,
+    )
