@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from dcmkit.errors import ProtocolError, UsageError
-from dcmkit.protocol.items import decode_text, encode_item, encode_text, iterate_items
+from dcmkit.protocol.items import Record, decode_text, encode_item, encode_text, iterate_items
 from dcmkit.protocol.user_information import USER_INFORMATION_ITEM, UserInformation, decode_user_information
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class PresentationContextAC(NamedTuple):
 _Context = TypeVar("_Context", PresentationContextRQ, PresentationContextAC)
 
 
-class _PDU:
-    """Equality and repr by the fields in `__slots__`."""
+class _PDU(Record):
+    """What every PDU can do."""
 
-    __slots__: tuple[str, ...] = ()
+    __slots__ = ()
     pdu_type: ClassVar[int]
 
     def encode(self) -> bytes:
@@ -84,19 +84,6 @@ class _PDU:
 
     def _body(self) -> bytes:
         return b"\0\0\0\0"
-
-    def _fields(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and isinstance(other, _PDU) and self._fields() == other._fields()
-
-    def __hash__(self) -> int:
-        return hash((self.pdu_type, self._fields()))
-
-    def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
-        return f"{type(self).__name__}({fields})"
 
 
 class AssociateRQ(_PDU):

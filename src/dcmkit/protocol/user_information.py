@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from dcmkit.errors import ProtocolError, UsageError
-from dcmkit.protocol.items import decode_sized, decode_text, encode_item, encode_sized, encode_text, iterate_items
+from dcmkit.protocol.items import (
+    Record,
+    decode_sized,
+    decode_text,
+    encode_item,
+    encode_sized,
+    encode_text,
+    iterate_items,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +81,7 @@ class UserIdentity(NamedTuple):
         return f"UserIdentity(type={self.type}, positive_response_requested={self.positive_response_requested})"
 
 
-class UserInformation(NamedTuple):
+class UserInformation(Record):
     """Everything of PS3.7 D.3.3. An empty text, None or an empty tuple is a sub-item that is not there.
 
     Attributes:
@@ -84,16 +92,42 @@ class UserInformation(NamedTuple):
         unknown: type and value of each sub-item PS3.7 does not define.
     """
 
-    maximum_length: int = 0
-    implementation_class_uid: str = ""
-    implementation_version_name: str = ""
-    asynchronous_operations: AsynchronousOperations | None = None
-    roles: tuple[Role, ...] = ()
-    extended: tuple[SOPClassExtended, ...] = ()
-    common_extended: tuple[SOPClassCommonExtended, ...] = ()
-    user_identity: UserIdentity | None = None
-    user_identity_response: bytes | None = None
-    unknown: tuple[tuple[int, bytes], ...] = ()
+    __slots__ = (
+        "asynchronous_operations",
+        "common_extended",
+        "extended",
+        "implementation_class_uid",
+        "implementation_version_name",
+        "maximum_length",
+        "roles",
+        "unknown",
+        "user_identity",
+        "user_identity_response",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        maximum_length: int = 0,
+        implementation_class_uid: str = "",
+        implementation_version_name: str = "",
+        asynchronous_operations: AsynchronousOperations | None = None,
+        roles: tuple[Role, ...] = (),
+        extended: tuple[SOPClassExtended, ...] = (),
+        common_extended: tuple[SOPClassCommonExtended, ...] = (),
+        user_identity: UserIdentity | None = None,
+        user_identity_response: bytes | None = None,
+        unknown: tuple[tuple[int, bytes], ...] = (),
+    ) -> None:
+        self.maximum_length = maximum_length
+        self.implementation_class_uid = implementation_class_uid
+        self.implementation_version_name = implementation_version_name
+        self.asynchronous_operations = asynchronous_operations
+        self.roles = roles
+        self.extended = extended
+        self.common_extended = common_extended
+        self.user_identity = user_identity
+        self.user_identity_response = user_identity_response
+        self.unknown = unknown
 
     def encode(self) -> bytes:
         """The whole item, its header included.
