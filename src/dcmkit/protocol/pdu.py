@@ -1,8 +1,8 @@
 """The PDUs that open and close an association (PS3.8 9.3.2 to 9.3.4, 9.3.6 to 9.3.8); P-DATA-TF is in `pdata`.
 
 Decoding is strict on structure and tolerant on meaning: what the bytes say is handed on, and the acceptor decides on
-protocol version, application context, titles and presentation contexts (`rejection`, `negotiation`). So a context with no or
-several abstract syntaxes is not an error here; it is read as one that cannot be accepted.
+protocol version, application context and titles (`rejection`) and on presentation contexts (`negotiation`). So a
+context with no or several abstract syntaxes is not an error here; it is read as one that cannot be accepted.
 """
 
 from __future__ import annotations
