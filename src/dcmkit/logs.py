@@ -94,7 +94,7 @@ class Logger:
     def error(self, message: str, *args: object, exc_info: bool = False) -> None:
         """`exc_info` adds the traceback of the exception being handled, when debug messages are on."""
         if _threshold <= ERROR:
-            _log(self.name, ERROR, message, args, exc_info and _threshold <= DEBUG)
+            _log(self.name, ERROR, message, args, exc_info and (_sink is _forward or wants_tracebacks()))
 
     def fatal(self, message: str, *args: object) -> None:
         if _threshold <= FATAL:
@@ -124,6 +124,11 @@ def level_enabled(level: int) -> bool:
     return _threshold <= level
 
 
+def wants_tracebacks() -> bool:
+    """Whether debug messages are written by this program itself."""
+    return _sink is not _forward and _threshold <= DEBUG
+
+
 def is_json() -> bool:
     """Whether stderr is read by a program, as JSON lines."""
     return _sink is _write_json
@@ -149,21 +154,27 @@ def _traceback() -> str:
     return "\n".join(escape(line) for line in traceback.format_exc().rstrip().split("\n"))
 
 
-def _write(line: str) -> None:
-    """One write, so that lines of several threads and worker processes do not mix."""
-    stream = sys.stderr
-    if stream is None:
-        return
+def set_writer(writer: Callable[[str], None] | None) -> None:
+    """While something else owns the terminal's last line (a progress bar), let it write our lines; None: no longer."""
+    global _writer
+    _writer = writer
+
+
+def write(text: str) -> None:
+    """Text to stderr, in one piece so that lines of several threads and worker processes do not mix."""
     try:
-        stream.write(line)
-        stream.flush()
+        if _writer is not None:
+            _writer(text)
+        elif sys.stderr is not None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
     except (OSError, ValueError):
         pass  # stderr is closed or its reader is gone: nothing is left to say it to
 
 
 def _write_text(name: str, level: int, message: str, args: tuple[object, ...], exc_info: bool) -> None:
     text = f"{_NAMES[level][0].upper()}: {_compose(message, args)}\n"
-    _write(text + _traceback() + "\n" if exc_info else text)
+    write(text + _traceback() + "\n" if exc_info else text)
 
 
 def _write_json(name: str, level: int, message: str, args: tuple[object, ...], exc_info: bool) -> None:
@@ -181,7 +192,7 @@ def _write_json(name: str, level: int, message: str, args: tuple[object, ...], e
     }
     if exc_info:
         record["traceback"] = _traceback()
-    _write(json.dumps(record, ensure_ascii=False) + "\n")
+    write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def _standard_logger(name: str) -> Any:
@@ -199,4 +210,5 @@ def _forward(name: str, level: int, message: str, args: tuple[object, ...], exc_
 
 
 _threshold: int = TRACE
+_writer: Callable[[str], None] | None = None
 _sink: Callable[[str, int, str, tuple[object, ...], bool], None] = _forward

@@ -44,6 +44,10 @@ NODE_SETTINGS: tuple[type[Settings], ...] = (RequestorSettings, UserIdentitySett
 """The classes whose fields a node may set."""
 
 
+SYSTEM_FILE = "/etc/dcmkit/config.toml"
+"""Except on Windows."""
+
+
 class Configuration:
     """What the files say, merged key by key. Values are checked when they are used.
 
@@ -146,7 +150,7 @@ def standard_paths() -> list[str]:
         roots = [os.environ.get("PROGRAMDATA", ""), os.environ.get("APPDATA", "")]
         return [os.path.join(root, "dcmkit", "config.toml") for root in roots if root]
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return ["/etc/dcmkit/config.toml", os.path.join(home, "dcmkit", "config.toml")]
+    return [SYSTEM_FILE, os.path.join(home, "dcmkit", "config.toml")]
 
 
 def load(explicit: str | None = None) -> Configuration:

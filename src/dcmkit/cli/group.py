@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dcmkit.cli.options import ToolGroup
 from dcmkit.cli.startup import command_names, overview
 
@@ -32,25 +30,4 @@ class LazyGroup(ToolGroup):
         return overview().rstrip("\n")
 
 
-def _configuration(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
-    if path:
-        from dcmkit.cli.configuration import load
-
-        ctx.meta["dcmkit.configuration"] = load(path)
-
-
-def _version(ctx: click.Context, _: click.Parameter, value: bool) -> Any:
-    if value:
-        from dcmkit import __version__
-
-        click.echo(f"dcmkit {__version__}")
-        ctx.exit()
-
-
-group = LazyGroup(
-    "dcmkit",
-    params=[
-        click.Option(["--config"], expose_value=False, callback=_configuration),
-        click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version),
-    ],
-)
+group = LazyGroup("dcmkit")

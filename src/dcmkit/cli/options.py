@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 _SettingsT = TypeVar("_SettingsT", bound=Settings)
-_META = "dcmkit.invocation"
+_META, _CONFIGURATION = "dcmkit.invocation", "dcmkit.configuration"
 
 
 class Peer(NamedTuple):
@@ -147,7 +147,7 @@ class SettingOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         """Spellings and sentence, with choices, range and default."""
-        names = " ".join(self.opts) if not self.secondary_opts else f"{' '.join(self.opts)} / {self.secondary_opts[-1]}"
+        names = " ".join(self.opts) + (f" / {' '.join(self.secondary_opts)}" if self.secondary_opts else "")
         return f"{names} {self.setting.metavar}".rstrip(), describe(self.setting, self.setting_default)
 
 
@@ -209,7 +209,26 @@ class PeerArgument(click.Argument):
         return "(HOST PORT | @NODE)"
 
 
-class Tool(click.Command):
+class _Command(click.Command):
+    """What tools and groups of tools have in common: the parser, and how they end."""
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        """dcmkit's parser in place of click's."""
+        parser = ArgumentParser(ctx)
+        for param in self.get_params(ctx):
+            param.add_to_parser(parser, ctx)  # type: ignore[arg-type]
+        return parser
+
+    def main(  # type: ignore[override]
+        self, args: Any = None, prog_name: str | None = None, **extra: Any
+    ) -> Any:
+        """Run, with errors turned into one line on stderr and an exit code."""
+        if prog_name in (None, self.name):
+            prog_name = " ".join(dict.fromkeys(("dcmkit", self.name or "")))
+        return run_command(super().main, args, prog_name or "dcmkit", **extra)
+
+
+class Tool(_Command):
     """A subcommand: DCMTK's arguments, settings, one-line errors and exit codes."""
 
     settings_classes: tuple[type[Settings], ...] = ()
@@ -222,19 +241,13 @@ class Tool(click.Command):
         self.tool_defaults = getattr(callback, "tool_defaults", {})
         self.add_help_option = False
         self.params += list(_options(self.settings_classes, self.tool_defaults))
-        self.params += _general_options(("-h", "--help"))
-
-    def make_parser(self, ctx: click.Context) -> Any:
-        """dcmkit's parser in place of click's."""
-        parser = ArgumentParser(ctx)
-        for param in self.get_params(ctx):
-            param.add_to_parser(parser, ctx)  # type: ignore[arg-type]
-        return parser
+        self.params += _general_options()
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the configuration, expand `@file`, then parse."""
         environment.program = ctx.command_path
-        configuration = ctx.meta.get("dcmkit.configuration") or load(option_value(args, "--config"))
+        named = option_value(args, "--config")
+        configuration = load(named) if named else ctx.meta.get(_CONFIGURATION) or load()
         ctx.meta[_META] = Invocation(tool_name(ctx), configuration, self.tool_defaults)
         takes_peer = any(isinstance(param, PeerArgument) for param in self.params)
         args = expand(args, configuration.has_node if takes_peer else lambda _: False)
@@ -253,12 +266,6 @@ class Tool(click.Command):
         except BrokenPipeError:  # click would make it exit code 1
             return broken_pipe()
 
-    def main(  # type: ignore[override]
-        self, args: Any = None, prog_name: str | None = None, **extra: Any
-    ) -> Any:
-        """Run, with errors turned into one line on stderr and an exit code."""
-        return run_command(super().main, args, prog_name or f"dcmkit {self.name}", **extra)
-
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The tool's own options, then those of each settings class under its title, general options last."""
         for title, params in option_groups(self, ctx):
@@ -266,21 +273,30 @@ class Tool(click.Command):
                 formatter.write_dl([record for param in params if (record := param.get_help_record(ctx))])
 
 
-class ToolGroup(click.Group):
+class ToolGroup(_Command, click.Group):
     """A subcommand with subcommands (`dcmkit index ls`); its `command` decorator makes `Tool`s."""
 
     command_class = Tool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.context_settings.setdefault("help_option_names", ["-h", "--help"])
+        self.add_help_option = False
+        self.params += _general_options(_read_configuration)
 
-    def make_parser(self, ctx: click.Context) -> Any:
-        """dcmkit's parser in place of click's."""
-        parser = ArgumentParser(ctx)
-        for param in self.get_params(ctx):
-            param.add_to_parser(parser, ctx)  # type: ignore[arg-type]
-        return parser
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse up to the subcommand; `--config` may stand before it."""
+        environment.program = ctx.command_path
+        if not args:
+            raise UsageError("a command is missing", hint=f"one of {', '.join(self.list_commands(ctx))}")
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The subcommands with their whole first sentences, then the options."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("commands"):
+            formatter.write_dl([(name, found.get_short_help_str(200)) for name, found in commands if found])
+        with formatter.section("options"):
+            formatter.write_dl([record for param in self.params if (record := param.get_help_record(ctx))])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the subcommand.
@@ -295,12 +311,6 @@ class ToolGroup(click.Group):
             hint = f"did you mean {close[0]}?" if close else f"{ctx.command_path} --help lists the commands"
             raise UsageError(f"no such command: {args[0]}", hint=hint)
         return super().resolve_command(ctx, args)
-
-    def main(  # type: ignore[override]
-        self, args: Any = None, prog_name: str | None = None, **extra: Any
-    ) -> Any:
-        """Run, with errors turned into one line on stderr and an exit code."""
-        return run_command(super().main, args, prog_name or f"dcmkit {self.name}", **extra)
 
 
 def tool(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Tool]:
@@ -382,17 +392,22 @@ def _options(classes: Iterable[type[Settings]], tool_defaults: Mapping[str, Any]
                 yield ShortcutOption(option, shortcut, cls.title)
 
 
-def _general_options(names: Iterable[str]) -> list[click.Option]:
+def _general_options(read: Callable[..., None] | None = None) -> list[click.Option]:
     """`--config`, `--version` and `--help`, made here because click's own texts start its translation machinery."""
-    config = click.Option(["--config"], metavar="FILE", expose_value=False)
+    config = click.Option(["--config"], metavar="FILE", callback=read, expose_value=False)
     config.help = "read this configuration file instead of the user's and the system's"
     version = click.Option(["--version"], is_flag=True, is_eager=True, callback=_show_version, expose_value=False)
     version.help = "print the version and exit"
-    usage = click.Option(["help", *names], is_flag=True, is_eager=True, callback=_show_help, expose_value=False)
+    usage = click.Option(["help", "-h", "--help"], is_flag=True, is_eager=True, callback=_show_help, expose_value=False)
     usage.help = "show this message and exit"
     for option in (config, version, usage):
         option.section_title = LoggingSettings.title  # type: ignore[attr-defined]
     return [config, version, usage]
+
+
+def _read_configuration(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
+    if path:
+        ctx.meta[_CONFIGURATION] = load(path)
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -69,8 +69,7 @@ def _is_terminal(stream: Any) -> bool:
 
 def say(message: str) -> None:
     """A line for a person, on stderr: not a result, not a log message."""
-    if sys.stderr is not None:
-        sys.stderr.write(f"{escape(message)}\n")
+    logs.write(f"{escape(message)}\n")
 
 
 # --- results -----------------------------------------------------------------------------------------------------
@@ -197,6 +196,7 @@ class Progress:
 
             unit = {"unit": "B", "unit_scale": True} if size else {"unit": " objects"}
             self._bar = tqdm(desc=what, total=size or objects or None, leave=False, file=sys.stderr, **unit)
+            logs.set_writer(self._write_above)
 
     def advance(self, objects: int = 1, size: int = 0) -> None:
         """So many more objects are done, of `size` bytes together."""
@@ -209,8 +209,13 @@ class Progress:
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
+            logs.set_writer(None)
             self._bar.close()
             self._bar = None
+
+    def _write_above(self, text: str) -> None:
+        """Lines for a person and log messages go above the bar, not into it."""
+        self._bar.write(text, file=sys.stderr, end="")
 
     def __enter__(self) -> Progress:
         return self
@@ -256,7 +261,8 @@ def _outcome(run: Callable[[], Any]) -> int:
     except MemoryError:
         return _fail("out of memory", "", ExitCode.INTERNAL_ERROR)
     except Exception as error:
-        logs.get_logger("cli").error("%s", type(error).__name__, exc_info=True)
+        if logs.wants_tracebacks():
+            logs.get_logger("cli").error("%s", type(error).__name__, exc_info=True)
         hint = "this is a defect; please report it with the output of --debug"
         return _fail(f"{type(error).__name__}: {error}", hint, ExitCode.INTERNAL_ERROR)
 
