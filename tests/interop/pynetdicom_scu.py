@@ -1,7 +1,8 @@
-"""A storage SCU made of pynetdicom's AE: `python pynetdicom_scu.py PORT < list of files`.
+"""A storage SCU made of pynetdicom's AE: `python pynetdicom_scu.py PORT [--decode] [DIRECTORY]`.
 
-Prints one line per file: status in hexadecimal, a space, the path. Exit code 1 when any was not answered 0000.
-With `decode` as second argument it reads and encodes each data set, as pynetdicom does by default.
+Sends the files below DIRECTORY, else those listed on stdin. Prints one line per file: status in hexadecimal, a space,
+the path. Exit code 1 when any was not answered 0000. With --decode it reads and encodes each data set, as pynetdicom
+does by default; otherwise the file's own bytes go out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from itertools import islice
+from pathlib import Path
 
 from pydicom import dcmread
 from pynetdicom import AE, _config
@@ -30,14 +32,16 @@ def associations(paths: list[str]) -> list[tuple[list[tuple[str, str]], list[str
 
 
 def main() -> int:
-    """Send the files named on stdin."""
+    """Send the files and tell how each fared."""
     warnings.simplefilter("ignore")
-    port, paths = int(sys.argv[1]), sys.stdin.read().splitlines()
-    _config.STORE_SEND_CHUNKED_DATASET = "decode" not in sys.argv
+    _config.STORE_SEND_CHUNKED_DATASET = "--decode" not in sys.argv
+    port, *directories = (word for word in sys.argv[1:] if word != "--decode")
+    paths = [str(path) for directory in directories for path in sorted(Path(directory).rglob("*")) if path.is_file()]
+    paths = paths or sys.stdin.read().splitlines()
     failed = 0
     for contexts, files in associations(paths):
         requested = [build_context(abstract, transfer) for abstract, transfer in contexts]
-        association = AE(ae_title="PYNETDICOM").associate("127.0.0.1", port, requested, max_pdu=0)
+        association = AE(ae_title="PYNETDICOM").associate("127.0.0.1", int(port), requested, max_pdu=0)
         if not association.is_established:
             print("association refused")
             return 2
