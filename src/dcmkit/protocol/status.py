@@ -145,9 +145,10 @@ _BY_SERVICE: dict[str, dict[int, str]] = {
 
 _RANGES = {
     "storage": {0xA700: 0xFF, 0xA900: 0xFF, 0xC000: 0xFFF},
-    "find": {0xA700: 0, 0xA900: 0, 0xC000: 0xFFF},
-    "move": {0xA900: 0, 0xC000: 0xFFF},
-    "get": {0xA900: 0, 0xC000: 0xFFF},
+    "find": {0xC000: 0xFFF},
+    "move": {0xC000: 0xFFF},
+    "get": {0xC000: 0xFFF},
+    "ups": {0xC000: 0xFFF},
 }
 """Statuses whose low bits the implementation may choose: first of the range to the mask of those bits."""
 
