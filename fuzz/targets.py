@@ -1,0 +1,418 @@
+"""One fuzz target per decoder. A target takes any bytes and returns; an exception out of it is a finding.
+
+What each target holds: nothing but the documented error leaves the decoder, what was decoded survives encoding, and
+the bytes may be cut anywhere without changing what is found. The first bytes of an input choose the variant (PDU
+type, transfer syntax, where to cut), so that one corpus reaches all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dcmkit import uids
+from dcmkit.dataset.part10 import file_meta, read_file_header
+from dcmkit.dataset.scanner import DataSetScanner, ScannedHeader
+from dcmkit.dataset.values import decode_values
+from dcmkit.errors import InputError, InvalidDataSetError, ProtocolError
+from dcmkit.protocol import message, pdata, pdu
+from dcmkit.protocol.association import AssociationProtocol
+from dcmkit.protocol.events import AssociateRequested, ReleaseRequested
+from dcmkit.protocol.items import encode_item
+from dcmkit.protocol.negotiation import AcceptedContexts, AcceptorPolicy, accept
+from dcmkit.protocol.rejection import abort_reason, refuse, reject_reason
+from dcmkit.protocol.user_information import (
+    AsynchronousOperations,
+    Role,
+    SOPClassCommonExtended,
+    SOPClassExtended,
+    UserIdentity,
+    UserInformation,
+    decode_user_information,
+)
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+IMPLICIT, EXPLICIT = uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_LITTLE_ENDIAN
+JPEG = "1.2.840.10008.1.2.4.50"
+SYNTAXES = (
+    EXPLICIT,
+    IMPLICIT,
+    uids.EXPLICIT_VR_BIG_ENDIAN,
+    uids.DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    JPEG,
+    "1.2.840.10008.1.2.4.95",
+    "1.2.3",
+)
+POLICY = AcceptorPolicy(
+    dict.fromkeys(uids.STORAGE_SOP_CLASSES),
+    accept_unknown=True,
+    scp_roles={CT},
+    extended=lambda item: item.information,
+    identify=lambda identity: identity.primary if identity.type < 6 else None,
+)
+
+
+class Target(NamedTuple):
+    """What to run, and where to begin."""
+
+    run: Callable[[bytes], None]
+    seeds: tuple[bytes, ...]
+
+
+# --- association PDUs --------------------------------------------------------------------------------------------
+
+
+def fuzz_pdu(data: bytes) -> None:
+    """First byte: PDU type; the rest: its body."""
+    if not data:
+        return
+    try:
+        decoded = pdu.decode(data[0], data[1:])
+    except ProtocolError as error:
+        check(error.source == 2 and error.reason in (1, 6), "an abort PS3.8 knows")
+        return
+    again = decoded.encode()
+    check(pdu.decode(again[0], again[6:]) == decoded, "decode after encode is identity")
+    if isinstance(decoded, pdu.AssociateRJ):
+        check(bool(reject_reason(decoded).message), "words for a rejection")
+    elif isinstance(decoded, pdu.Abort):
+        check(bool(abort_reason(decoded).message), "words for an abort")
+
+
+def fuzz_user_information(data: bytes) -> None:
+    """The value of a User Information item."""
+    try:
+        decoded = decode_user_information(data)
+    except ProtocolError:
+        return
+    check(decode_user_information(decoded.encode()[4:]) == decoded, "decode after encode is identity")
+
+
+def fuzz_negotiation(data: bytes) -> None:
+    """The variable items of an A-ASSOCIATE-RQ; both sides must come to the same conclusion."""
+    try:
+        rq = pdu.decode(pdu.A_ASSOCIATE_RQ, b"\0\1\0\0" + b"SCP".ljust(16) + b"SCU".ljust(16) + bytes(32) + data)
+    except ProtocolError:
+        return
+    check(isinstance(rq, pdu.AssociateRQ), "a request")
+    assert isinstance(rq, pdu.AssociateRQ)
+    refuse(rq)
+    acceptance = accept(rq, POLICY)
+    information = acceptance.user_information(16384, "1.2.3", "FUZZ")
+    ac = pdu.AssociateAC("SCP", "SCU", acceptance.presentation_contexts, information)
+    received = pdu.decode(pdu.A_ASSOCIATE_AC, ac.encode()[6:])
+    check(received == ac, "decode after encode is identity")
+    view = AcceptedContexts(rq.presentation_contexts, ac.presentation_contexts)
+    check(view.contexts == acceptance.contexts.contexts, "both sides agree")
+    ids = [context.context_id for context in rq.presentation_contexts]
+    for context_id, (abstract_syntax, transfer_syntax) in view.contexts.items():
+        check(context_id % 2 == 1 and ids.count(context_id) == 1, "a sound context id")
+        check(uids.is_uid(abstract_syntax) and uids.is_uid(transfer_syntax), "sound UIDs")
+
+
+# --- P-DATA and messages -----------------------------------------------------------------------------------------
+
+
+def fuzz_pdata(data: bytes) -> None:
+    """First byte: where to cut; the rest: what arrives on a connection."""
+    if not data:
+        return
+    step, stream = data[0] + 1, data[1:]
+    whole, refused = _read_all(stream, len(stream) or 1)
+    pieces, refused_too = _read_all(stream, step)
+    check(whole == pieces, "any cut gives the same items")
+    check(refused == refused_too, "any cut gives the same error")
+
+
+def _read_all(stream: bytes, step: int) -> tuple[list[Any], str]:
+    """The items in `stream`, fragments of one PDV list joined, and the error that ended it."""
+    reader = pdata.PDUReader(4096)
+    found: list[Any] = []
+    for start in range(0, len(stream), step):
+        piece = stream[start : start + step]
+        while piece:
+            view = reader.lend()
+            count = min(len(view), len(piece))
+            view[:count] = piece[:count]
+            reader.received(count)
+            piece = piece[count:]
+            try:
+                while (item := reader.next()) is not None:
+                    _join(found, item)
+            except ProtocolError as error:
+                return found, str(error)
+    return [item for item in found if not _is_open_and_empty(item)], ""
+
+
+def _is_open_and_empty(item: Any) -> bool:
+    return isinstance(item, list) and not item[2] and not item[3]
+
+
+def _join(found: list[Any], item: Any) -> None:
+    if isinstance(item, pdata.ReceivedPDU):
+        found.append((item.pdu_type, item.body))
+        return
+    key = [item.context_id, item.is_command]
+    if found and isinstance(found[-1], list) and found[-1][:2] == key and not found[-1][3]:
+        found[-1][2] += bytes(item.view)
+        found[-1][3] = item.last
+    else:
+        found.append([*key, bytes(item.view), item.last])
+
+
+def fuzz_command_set(data: bytes) -> None:
+    """A command set as the PDVs of one message carried it."""
+    try:
+        decoded = message.decode(data)
+    except ProtocolError:
+        return
+    repr(decoded)
+    if not isinstance(decoded, message.UnknownMessage):
+        again = decoded.encode()
+        check(message.decode(again).encode() == again, "encode after decode is stable")
+
+
+def fuzz_association(data: bytes) -> None:
+    """First byte: where to cut; the rest: what a requestor sends to an acceptor that accepts everything."""
+    if not data:
+        return
+    step = data[0] * 16 + 1
+    protocol = AssociationProtocol(requestor=False, maximum_length=4096)
+    try:
+        for start in range(1, len(data), step):
+            piece = data[start : start + step]
+            while piece:
+                view = protocol.lend()
+                count = min(len(view), len(piece))
+                view[:count] = piece[:count]
+                protocol.received(count)
+                piece = piece[count:]
+                _drain(protocol)
+        protocol.received_eof()
+        _drain(protocol)
+    except ProtocolError:
+        protocol.abort(2, 6)
+
+
+def _drain(protocol: AssociationProtocol) -> None:
+    for _ in range(1 << 17):
+        event = protocol.next_event()
+        if event is None or type(event).__name__ == "TransportClosed":
+            return
+        if isinstance(event, AssociateRequested):
+            answers = accept(event.rq, POLICY).presentation_contexts
+            protocol.accept(pdu.AssociateAC("SCP", "SCU", answers, UserInformation(4096)))
+        elif isinstance(event, ReleaseRequested):
+            protocol.release_response()
+    check(False, "an end of the events")
+
+
+# --- data sets ---------------------------------------------------------------------------------------------------
+
+
+def fuzz_data_set(data: bytes) -> None:
+    """First byte: transfer syntax; second: where to cut; the rest: an encoded data set."""
+    if len(data) < 2:
+        return
+    syntax, step, encoded = SYNTAXES[data[0] % len(SYNTAXES)], data[1] * 8 + 1, data[2:]
+    whole = _scan(syntax, encoded, len(encoded) or 1, skip=False)
+    check(whole == _scan(syntax, encoded, step, skip=False), "any cut gives the same header")
+    check(whole == _scan(syntax, encoded, step, skip=True), "skipping gives the same header")
+    if whole is not None:
+        charset = whole.values.get(0x00080005)
+        for text in decode_values(whole.values, charset, big_endian=whole.big_endian).values():
+            text.encode("utf-8")
+
+
+WANTED = frozenset({0x00080005, 0x00080016, 0x00080018, 0x00100010, 0x0020000D, 0x00280010, 0x7FE00010})
+
+
+def _scan(syntax: str, encoded: bytes, step: int, *, skip: bool) -> ScannedHeader | None:
+    """What the scanner finds, or None for a data set it refuses."""
+    scanner = DataSetScanner(syntax, WANTED)
+    try:
+        at = 0
+        while at < len(encoded):
+            if skip and scanner.skippable:
+                count = min(scanner.skippable, len(encoded) - at)
+                scanner.skip(count)
+            else:
+                count = min(step, len(encoded) - at)
+                scanner.feed(memoryview(encoded)[at : at + count])
+            at += count
+        return scanner.finish()
+    except InvalidDataSetError:
+        return None
+
+
+def fuzz_part10(data: bytes) -> None:
+    """First byte: whether a bare data set is welcome; the rest: a file."""
+    if not data:
+        return
+    allow_bare, content = bool(data[0] & 1), data[1:]
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(content)
+        try:
+            header = read_file_header(file.fileno(), allow_bare=allow_bare)
+        except InputError:
+            return
+    check(0 <= header.offset <= len(content), "an offset in the file")
+    check(header.offset + header.length <= len(content), "a length in the file")
+    for text in header[:3]:
+        check(isinstance(text, str), "texts")
+
+
+def fuzz_values(data: bytes) -> None:
+    """Up to the first byte 0x0A: Specific Character Set; the rest: a value, read as text and as numbers."""
+    charset, _, raw = data.partition(b"\n")
+    texts = decode_values({0x00100010: raw}, charset)
+    texts[0x00100010].encode("utf-8")
+    for vr in ("US", "SS", "UL", "SL", "FL", "FD", "AT"):
+        for big_endian in (False, True):
+            decode_values({0x00280010: raw}, charset, {0x00280010: vr}, big_endian=big_endian)
+
+
+# --- seeds -------------------------------------------------------------------------------------------------------
+
+
+def check(holds: bool, what: str) -> None:
+    """An assertion that stays under `python -O`."""
+    if not holds:
+        raise AssertionError(f"does not hold: {what}")
+
+
+def _information() -> UserInformation:
+    return UserInformation(
+        16384, "1.2.3", "FUZZ_1", AsynchronousOperations(3, 1), (Role(CT, True, True), Role("1.2.3", False, True)),
+        (SOPClassExtended(CT, b"\1\0\1"),), (SOPClassCommonExtended("1.2.3", "1.2.840.10008.4.2", (CT, "1.2")),),
+        UserIdentity(2, True, b"user", b"password"), unknown=((0x60, b"vendor"),),
+    )  # fmt: skip
+
+
+def _request(information: UserInformation) -> pdu.AssociateRQ:
+    contexts = (
+        pdu.PresentationContextRQ(1, uids.VERIFICATION, (IMPLICIT,)),
+        pdu.PresentationContextRQ(3, CT, (EXPLICIT, IMPLICIT)),
+        pdu.PresentationContextRQ(5, "1.2.3.4", (JPEG,)),
+        pdu.PresentationContextRQ(5, "", ()),
+    )
+    return pdu.AssociateRQ("SCP", "SCU", contexts, information)
+
+
+def _answer() -> pdu.AssociateAC:
+    contexts = (pdu.PresentationContextAC(1, 0, IMPLICIT), pdu.PresentationContextAC(3, 4, ""))
+    return pdu.AssociateAC("SCP", "SCU", contexts, UserInformation(4096, "1.2", user_identity_response=b"ok"))
+
+
+def _pdus() -> list[bytes]:
+    everything = (
+        _request(_information()), _request(UserInformation(0)), _answer(), pdu.AssociateRJ(1, 1, 7), pdu.ReleaseRQ(),
+        pdu.ReleaseRP(), pdu.Abort(2, 6),
+    )  # fmt: skip
+    return [one.encode() for one in everything]
+
+
+def _messages() -> list[bytes]:
+    return [
+        message.C_ECHO_RQ(message_id=1, affected_sop_class_uid=uids.VERIFICATION).encode(),
+        message.C_STORE_RQ(
+            message_id=7, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2.3.4", priority=0,
+            move_originator_ae_title="MOVER", move_originator_message_id=3,
+        ).encode(),
+        message.C_STORE_RSP(
+            message_id_being_responded_to=7, status=0xA700, error_comment="disk full", offending_element=(0x00080018,),
+            affected_sop_class_uid=CT, affected_sop_instance_uid="1.2.3.4",
+        ).encode(),
+    ]  # fmt: skip
+
+
+def _p_data(context_id: int, command: bytes, data_set: bytes = b"") -> bytes:
+    buffers = pdata.pdata(context_id, command, 64, is_command=True)
+    if data_set:
+        buffers += pdata.pdata(context_id, data_set, 50, is_command=False)
+    return b"".join(buffers)
+
+
+def _element(tag: int, vr: str, value: bytes, order: str = "<") -> bytes:
+    value += b"\0" * (len(value) % 2)
+    group, element = tag >> 16, tag & 0xFFFF
+    if not vr:
+        return struct.pack("<HHL", group, element, len(value)) + value
+    if vr in ("OB", "OW", "SQ", "UN"):
+        return struct.pack(f"{order}HH2sHL", group, element, vr.encode(), 0, len(value)) + value
+    return struct.pack(f"{order}HH2sH", group, element, vr.encode(), len(value)) + value
+
+
+def _data_set(vrs: bool = True, order: str = "<") -> bytes:
+    def one(tag: int, vr: str, value: bytes) -> bytes:
+        return _element(tag, vr if vrs else "", value, order)
+
+    item = struct.pack(f"{order}HHL", 0xFFFE, 0xE000, 0xFFFFFFFF) + one(0x00080050, "SH", b"1")
+    item += struct.pack(f"{order}HHL", 0xFFFE, 0xE00D, 0)
+    sequence = struct.pack(f"{order}HH", 0x0008, 0x1110) + (b"SQ\0\0" if vrs else b"") + b"\xff\xff\xff\xff"
+    sequence += item * 2 + struct.pack(f"{order}HHL", 0xFFFE, 0xE0DD, 0)
+    return b"".join((
+        one(0x00080005, "CS", b"ISO_IR 100"), one(0x00080016, "UI", CT.encode()), one(0x00080018, "UI", b"1.2.3.4"),
+        sequence, one(0x00081140, "SQ", struct.pack(f"{order}HHL", 0xFFFE, 0xE000, 0)),
+        one(0x00090010, "LO", b"VENDOR"), one(0x00091001, "UN", b"\1\2\3\4"), one(0x00100010, "PN", b"Name^Fuzz"),
+        one(0x0020000D, "UI", b"1.2.3"), one(0x00280010, "US", struct.pack(f"{order}H", 4)),
+        one(0x7FE00010, "OW", bytes(32)),
+    ))  # fmt: skip
+
+
+def _data_sets() -> list[tuple[int, bytes]]:
+    """Index into `SYNTAXES`, and a data set encoded so."""
+    explicit, deflate = _data_set(), zlib.compressobj(9, zlib.DEFLATED, -15)
+    fragments = b"".join(struct.pack("<HHL", 0xFFFE, 0xE000, len(f)) + f for f in (b"", b"\xff\xd8\xff\xd9", b"1234"))
+    pixels = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff" + fragments + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    return [
+        (0, explicit), (1, _data_set(vrs=False)), (2, _data_set(order=">")),
+        (3, deflate.compress(explicit) + deflate.flush()), (4, explicit[:-44] + pixels), (6, explicit),
+    ]  # fmt: skip
+
+
+def _files() -> list[bytes]:
+    files = [file_meta(CT, "1.2.3.4", SYNTAXES[index]) + encoded for index, encoded in _data_sets()]
+    return [*files, files[0][128:], files[0][132:], _data_set(), _data_set(vrs=False)]
+
+
+def _conversations() -> list[bytes]:
+    rq, echo, (store, data_set) = _pdus()[1], _messages()[0], (_messages()[1], _data_set())
+    release = pdu.ReleaseRQ().encode()
+    return [
+        rq + _p_data(1, echo) + release,
+        rq + _p_data(3, store, data_set) + _p_data(1, echo) * 2 + release,
+        rq + pdu.Abort(0, 0).encode(),
+    ]
+
+
+def _targets() -> dict[str, Target]:
+    request_items = [one[6 + 68 :] for one in _pdus()[:2]]
+    conversations = [bytes((cut,)) + one for cut in (0, 7, 255) for one in _conversations()]
+    values = [
+        b"ISO 2022 IR 6\\ISO 2022 IR 87\n\x1b$B;3ED\x1b(B^\x1b$BB@O:",
+        b"ISO_IR 192\n\xe6\x9d\xb1",
+        b"\n1.5\\2\0\0\1",
+    ]
+    return {
+        "pdu": Target(fuzz_pdu, tuple(one[:1] + one[6:] for one in _pdus())),
+        "user_information": Target(fuzz_user_information, (_information().encode()[4:], encode_item(0x59, b"\0\0"))),
+        "negotiation": Target(fuzz_negotiation, tuple(request_items)),
+        "pdata": Target(fuzz_pdata, tuple(conversations)),
+        "command_set": Target(fuzz_command_set, tuple(_messages())),
+        "association": Target(fuzz_association, tuple(conversations)),
+        "data_set": Target(fuzz_data_set, tuple(bytes((i, 3)) + encoded for i, encoded in _data_sets())),
+        "part10": Target(fuzz_part10, tuple(bytes((bare,)) + one for bare in (0, 1) for one in _files())),
+        "values": Target(fuzz_values, tuple(values)),
+    }
+
+
+TARGETS = _targets()
+"""Every target by name."""
+
+if os.name == "nt":  # a temporary file cannot be read back through its descriptor position there
+    del TARGETS["part10"]
