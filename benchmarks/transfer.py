@@ -62,6 +62,11 @@ def pynetdicom_sender(port: int, source: Path) -> Command:
     return [sys.executable, peers.HERE / "pynetdicom_scu.py", str(port), "--decode", source]
 
 
+def pynetdicom_sender_nodelay(port: int, source: Path) -> Command:
+    """The same with TCP_NODELAY set on its socket for it."""
+    return [*pynetdicom_sender(port, source), "--nodelay"]
+
+
 def dcmtk_receiver(*options: str, environment: dict[str, str] = FAST) -> ReceiverFactory:
     """DCMTK's storescp with `options`."""
     return keeping_files(lambda place: peers.dcmtk_storescp(place, *options, extra_environment=environment))
@@ -268,6 +273,9 @@ def pynetdicom(setting: Setting) -> Iterator[Row]:
     senders = {
         "dcmkit": Contender(sink, dcmkit_sender, keeps=False),
         "pynetdicom": Contender(sink, pynetdicom_sender, keeps=False),
+        "pynetdicom, TCP_NODELAY": Contender(sink, pynetdicom_sender_nodelay, keeps=False),
     }
     times = compare(setting, senders, source, objects)
     yield ratio("send mr: dcmkit / pynetdicom, objects/s", times, "dcmkit", "pynetdicom", bar, objects)
+    helped = "pynetdicom, TCP_NODELAY"
+    yield ratio(f"send mr: dcmkit / {helped}", times, "dcmkit", helped, None, objects)

@@ -1,12 +1,14 @@
-"""A storage SCU made of pynetdicom's AE: `python pynetdicom_scu.py PORT [--decode] [DIRECTORY]`.
+"""A storage SCU made of pynetdicom's AE: `python pynetdicom_scu.py PORT [--decode] [--nodelay] [DIRECTORY]`.
 
 Sends the files below DIRECTORY, else those listed on stdin. Prints one line per file: status in hexadecimal, a space,
 the path. Exit code 1 when any was not answered 0000. With --decode it reads and encodes each data set, as pynetdicom
-does by default; otherwise the file's own bytes go out.
+does by default; otherwise the file's own bytes go out. With --nodelay its socket gets TCP_NODELAY, which it does not
+set itself.
 """
 
 from __future__ import annotations
 
+import socket
 import sys
 import warnings
 from itertools import islice
@@ -35,7 +37,7 @@ def main() -> int:
     """Send the files and tell how each fared."""
     warnings.simplefilter("ignore")
     _config.STORE_SEND_CHUNKED_DATASET = "--decode" not in sys.argv
-    port, *directories = (word for word in sys.argv[1:] if word != "--decode")
+    port, *directories = (word for word in sys.argv[1:] if not word.startswith("--"))
     paths = [str(path) for directory in directories for path in sorted(Path(directory).rglob("*")) if path.is_file()]
     paths = paths or sys.stdin.read().splitlines()
     failed = 0
@@ -45,6 +47,8 @@ def main() -> int:
         if not association.is_established:
             print("association refused")
             return 2
+        if "--nodelay" in sys.argv:
+            association.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for path in files:
             try:
                 status = association.send_c_store(path if _config.STORE_SEND_CHUNKED_DATASET else dcmread(path))

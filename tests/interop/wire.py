@@ -193,7 +193,9 @@ class Requestor:
             (0x00000800, number(WITH_DATA_SET)),
             (0x00001000, padded(sop_instance_uid)),
         ]
-        context_id = self.accepted[sop_class_uid][transfer_syntax_uid]
+        context_id = self.accepted.get(sop_class_uid, {}).get(transfer_syntax_uid)
+        if context_id is None:
+            raise WireError(f"{sop_class_uid} in {transfer_syntax_uid} was not accepted")
         self._send(context_id, command_set(elements), command=True)
         self._send(context_id, data_set, command=False)
         return self._response().number(0x00000900)
@@ -292,8 +294,11 @@ class Tap:
 
 def pump(source: socket.socket, sink: socket.socket, keep: bytearray | None) -> None:
     """Carry bytes from `source` to `sink` until the end, keeping a copy where one is wanted."""
+    quick = getattr(socket, "TCP_QUICKACK", None)
     with contextlib.suppress(OSError):
         while piece := source.recv(READ_CHUNK):
+            if quick is not None:  # else a sender that waits for our acknowledgement waits 40 ms each time
+                source.setsockopt(socket.IPPROTO_TCP, quick, 1)
             if keep is not None:
                 keep += piece
             sink.sendall(piece)
