@@ -31,7 +31,7 @@ def main() -> int:
     """Run what the command line says."""
     arguments = parse_arguments()
     if arguments.one:
-        run_under_atheris(arguments.one, arguments.seconds, arguments.corpus)
+        run_under_atheris(arguments.one, arguments.seconds, arguments.work)
     import targets
 
     unknown = [name for name in arguments.targets if name not in targets.TARGETS]
@@ -60,6 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of the random mutations; default: another each time")
     parser.add_argument("--corpus", type=Path, help="keep what atheris learns here (default: forget it)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -98,32 +99,33 @@ def keep(name: str, data: bytes) -> Path:
 
 def start_atheris(name: str, arguments: argparse.Namespace) -> bool:
     """One target in a process of its own, since libFuzzer ends its process."""
-    command = [sys.executable, str(HERE / "run.py"), "--one", name, "--seconds", str(arguments.seconds)]
-    if arguments.corpus:
-        command += ["--corpus", str(arguments.corpus)]
-    return subprocess.run(command, check=False).returncode == 0
+    from targets import TARGETS
+
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        (work / "seeds").mkdir()
+        for number, seed in enumerate(TARGETS[name].seeds):
+            (work / "seeds" / str(number)).write_bytes(seed)
+        learnt = arguments.corpus.resolve() / name if arguments.corpus else work / "learnt"
+        learnt.mkdir(parents=True, exist_ok=True)
+        if arguments.corpus:
+            (work / "learnt").symlink_to(learnt)
+        command = [sys.executable, str(HERE / "run.py"), "--one", name, "--seconds", str(arguments.seconds)]
+        return subprocess.run([*command, "--work", directory], check=False).returncode == 0
 
 
-def run_under_atheris(name: str, seconds: int, corpus: Path | None) -> None:
-    """Does not return."""
+def run_under_atheris(name: str, seconds: int, work: Path) -> None:
+    """Does not return. `work` holds the seeds, and takes what is learnt."""
     import atheris
 
     with atheris.instrument_imports(include=["dcmkit"]):
         from targets import TARGETS
-    target = TARGETS[name]
-    with tempfile.TemporaryDirectory() as directory:
-        learnt = corpus / name if corpus else Path(directory) / "learnt"
-        learnt.mkdir(parents=True, exist_ok=True)
-        seeds = Path(directory) / "seeds"
-        seeds.mkdir()
-        for number, seed in enumerate(target.seeds):
-            (seeds / str(number)).write_bytes(seed)
-        options = [
-            f"-max_total_time={seconds}", f"-timeout={SLOW}", f"-max_len={MAXIMUM_LENGTH}", "-rss_limit_mb=1024",
-            f"-artifact_prefix={FINDINGS}/{name}-", "-verbosity=0", "-print_final_stats=1",
-        ]  # fmt: skip
-        atheris.Setup([sys.argv[0], *options, str(learnt), str(seeds)], target.run)
-        atheris.Fuzz()
+    options = [
+        f"-max_total_time={seconds}", f"-timeout={SLOW}", f"-max_len={MAXIMUM_LENGTH}", "-rss_limit_mb=1024",
+        f"-artifact_prefix={FINDINGS}/{name}-", "-verbosity=0", "-print_final_stats=1",
+    ]  # fmt: skip
+    atheris.Setup([sys.argv[0], *options, str(work / "learnt"), str(work / "seeds")], TARGETS[name].run)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":
