@@ -35,8 +35,9 @@ from dcmkit.protocol.events import (
     ReleaseRequested,
     TransportClosed,
 )
-from dcmkit.protocol.negotiation import AcceptedContexts, describe_abort, describe_rejection
-from dcmkit.protocol.pdu import AssociateAC, AssociateRJ, AssociateRQ
+from dcmkit.protocol.negotiation import AcceptedContexts, agreed_roles
+from dcmkit.protocol.pdu import Abort, AssociateAC, AssociateRJ, AssociateRQ
+from dcmkit.protocol.rejection import abort_reason, reject_reason
 
 if TYPE_CHECKING:
     import socket
@@ -114,20 +115,15 @@ class Association:
         association._patience = settings.dimse_timeout
         if isinstance(event, AssociateAccepted):
             association.ac = event.ac
-            association.contexts = AcceptedContexts.of(rq, event.ac)
-            protocol.contexts = frozenset(c.context_id for c in event.ac.presentation_contexts if c.result == 0)
+            roles = agreed_roles(rq.user_information.roles, event.ac.user_information.roles)
+            association.contexts = AcceptedContexts(rq.presentation_contexts, event.ac.presentation_contexts, roles)
+            protocol.contexts = frozenset(association.contexts.contexts)
             return association
         transport.close()
         if isinstance(event, AssociateRejected):
             rj = event.rj
-            reason, hint = describe_rejection(rj)
-            raise AssociationRejectedError(
-                f"peer refused the association: {reason}",
-                hint=hint,
-                result=rj.result,
-                source=rj.source,
-                reason=rj.reason,
-            )
+            message, hint = reject_reason(rj)
+            raise AssociationRejectedError(message, hint=hint, result=rj.result, source=rj.source, reason=rj.reason)
         raise association._ended(event, "before it answered the association request")
 
     @classmethod
@@ -267,16 +263,15 @@ class Association:
                 event = protocol.next_event()
                 if event is not None:
                     return event
-                if protocol.in_message:
-                    if not self._in_message:
-                        self._in_message = True
-                        self._pace.restart()
-                    transport.set_receive_timeout(self._settings.socket_timeout)
-                    transport.acknowledge()
-                else:
+                if not protocol.in_message:
                     self._in_message = False
-                    transport.set_receive_timeout(self._patience)
-                count = transport.receive_into(protocol.lend())
+                elif not self._in_message:
+                    self._in_message = True
+                    self._pace.restart()
+                view = protocol.lend()
+                count = transport.poll_into(view)
+                if count < 0:
+                    count = self._wait(view)
                 if not count:
                     protocol.received_eof()
                     continue
@@ -289,6 +284,16 @@ class Association:
             transport.close()
             raise
 
+    def _wait(self, view: memoryview) -> int:
+        """Let the system wait for the peer, for as long as suits where we are in the message."""
+        transport = self._transport
+        if self._in_message:
+            transport.acknowledge()  # a peer with Nagle's algorithm may be waiting for it
+            transport.set_receive_timeout(self._settings.socket_timeout)
+        else:
+            transport.set_receive_timeout(self._patience)
+        return transport.receive_into(view)
+
     def _fail(self, error: AssociationAbortedError) -> NoReturn:
         """Tell the peer, close, and raise."""
         self._abort(error.source, error.reason)
@@ -296,10 +301,8 @@ class Association:
 
     def _ended(self, event: Event, when: str) -> NetworkError:
         if isinstance(event, Aborted):
-            why = describe_abort(event.source, event.reason)
-            return AssociationAbortedError(
-                f"peer aborted the association {when}: {why}", source=event.source, reason=event.reason
-            )
+            message, hint = abort_reason(Abort(event.source, event.reason))
+            return AssociationAbortedError(f"{message} {when}", hint=hint, source=event.source, reason=event.reason)
         if isinstance(event, TransportClosed):
             return ConnectionLostError(f"peer closed the connection {when}")
         return ProtocolError(f"{type(event).__name__} {when}", reason=2)

@@ -17,7 +17,8 @@ from dcmkit.errors import ListenError
 from dcmkit.logs import get_logger
 from dcmkit.net.deadline import Deadline
 from dcmkit.protocol.pdata import PDU_BODY_CAP
-from dcmkit.protocol.pdu import A_ABORT, A_ASSOCIATE_RQ, Abort, AssociateRJ
+from dcmkit.protocol.pdu import A_ABORT, A_ASSOCIATE_RQ, Abort
+from dcmkit.protocol.rejection import LOCAL_LIMIT_EXCEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,9 +34,6 @@ _LEAVING = 1.0
 """Seconds a rejected visitor gets to read why."""
 _PAUSE = 0.1
 """Seconds without accepting when the process is out of descriptors."""
-
-LOCAL_LIMIT_EXCEEDED = AssociateRJ(2, 3, 2)
-"""Rejected transient, service provider (presentation), local limit exceeded (PS3.8 9.3.4)."""
 
 
 class Dispatcher(Protocol):

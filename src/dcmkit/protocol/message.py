@@ -78,7 +78,7 @@ class Message:
     by_command_field: ClassVar[dict[int, type[Message]]] = {}
     required: ClassVar[tuple[str, ...]] = ()
     """Fields without which a received command set is refused."""
-    _names: ClassVar[tuple[str, ...]] = ()
+    _names: ClassVar[tuple[str, ...]] = ("command_data_set_type",)
 
     command_data_set_type: int = NO_DATA_SET
 
@@ -93,7 +93,7 @@ class Message:
         self.__dict__.update(values)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.encode() == other.encode()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.encode() == other.encode()
 
     def __hash__(self) -> int:
         return hash(self.encode())
@@ -157,7 +157,7 @@ def _decode_value(name: str, vr: str, data: bytes) -> Any:
     return data.decode("latin-1").strip("\0 ")
 
 
-def decode(data: bytes | bytearray) -> Message:
+def decode(data: bytes | bytearray | memoryview) -> Message:
     """A complete command set as its message.
 
     A missing or wrong group length, elements out of order and unknown elements are tolerated, as real devices send
@@ -200,14 +200,14 @@ def decode(data: bytes | bytearray) -> Message:
 class Request(Message):
     """What every request has (PS3.7 9.3, 10.3)."""
 
-    required = ("message_id",)
+    required: ClassVar[tuple[str, ...]] = ("message_id",)
     message_id: int
 
 
 class Response(Message):
     """What every response has (PS3.7 9.3, 10.3; C.4.2 for what comes with a failure)."""
 
-    required = ("message_id_being_responded_to", "status")
+    required: ClassVar[tuple[str, ...]] = ("message_id_being_responded_to", "status")
     message_id_being_responded_to: int
     status: int
     offending_element: tuple[int, ...] | None = None
@@ -228,7 +228,7 @@ class C_STORE_RQ(Request):
     """PS3.7 9.3.1.1."""
 
     command_field = 0x0001
-    required = ("message_id", "affected_sop_class_uid", "affected_sop_instance_uid")
+    required: ClassVar[tuple[str, ...]] = ("message_id", "affected_sop_class_uid", "affected_sop_instance_uid")
     affected_sop_class_uid: str
     affected_sop_instance_uid: str
     priority: int = PRIORITY_MEDIUM
@@ -249,7 +249,7 @@ class C_FIND_RQ(Request):
     """PS3.7 9.3.2.1."""
 
     command_field = 0x0020
-    required = ("message_id", "affected_sop_class_uid")
+    required: ClassVar[tuple[str, ...]] = ("message_id", "affected_sop_class_uid")
     affected_sop_class_uid: str
     priority: int = PRIORITY_MEDIUM
     command_data_set_type: int = DATA_SET_PRESENT
@@ -266,7 +266,7 @@ class C_GET_RQ(Request):
     """PS3.7 9.3.3.1."""
 
     command_field = 0x0010
-    required = ("message_id", "affected_sop_class_uid")
+    required: ClassVar[tuple[str, ...]] = ("message_id", "affected_sop_class_uid")
     affected_sop_class_uid: str
     priority: int = PRIORITY_MEDIUM
     command_data_set_type: int = DATA_SET_PRESENT
@@ -287,7 +287,7 @@ class C_MOVE_RQ(Request):
     """PS3.7 9.3.4.1."""
 
     command_field = 0x0021
-    required = ("message_id", "affected_sop_class_uid", "move_destination")
+    required: ClassVar[tuple[str, ...]] = ("message_id", "affected_sop_class_uid", "move_destination")
     affected_sop_class_uid: str
     move_destination: str
     priority: int = PRIORITY_MEDIUM
@@ -323,7 +323,7 @@ class C_CANCEL_RQ(Message):
     """PS3.7 9.3.2.3; cancels a C-FIND, C-GET or C-MOVE."""
 
     command_field = 0x0FFF
-    required = ("message_id_being_responded_to",)
+    required: ClassVar[tuple[str, ...]] = ("message_id_being_responded_to",)
     message_id_being_responded_to: int
 
 
@@ -331,7 +331,12 @@ class N_EVENT_REPORT_RQ(Request):
     """PS3.7 10.3.1.1."""
 
     command_field = 0x0100
-    required = ("message_id", "affected_sop_class_uid", "affected_sop_instance_uid", "event_type_id")
+    required: ClassVar[tuple[str, ...]] = (
+        "message_id",
+        "affected_sop_class_uid",
+        "affected_sop_instance_uid",
+        "event_type_id",
+    )
     affected_sop_class_uid: str
     affected_sop_instance_uid: str
     event_type_id: int
@@ -350,7 +355,7 @@ class N_GET_RQ(Request):
     """PS3.7 10.3.2.1."""
 
     command_field = 0x0110
-    required = ("message_id", "requested_sop_class_uid", "requested_sop_instance_uid")
+    required: ClassVar[tuple[str, ...]] = ("message_id", "requested_sop_class_uid", "requested_sop_instance_uid")
     requested_sop_class_uid: str
     requested_sop_instance_uid: str
     attribute_identifier_list: tuple[int, ...] | None = None
@@ -368,7 +373,7 @@ class N_SET_RQ(Request):
     """PS3.7 10.3.3.1."""
 
     command_field = 0x0120
-    required = ("message_id", "requested_sop_class_uid", "requested_sop_instance_uid")
+    required: ClassVar[tuple[str, ...]] = ("message_id", "requested_sop_class_uid", "requested_sop_instance_uid")
     requested_sop_class_uid: str
     requested_sop_instance_uid: str
     command_data_set_type: int = DATA_SET_PRESENT
@@ -387,7 +392,12 @@ class N_ACTION_RQ(Request):
     """PS3.7 10.3.4.1."""
 
     command_field = 0x0130
-    required = ("message_id", "requested_sop_class_uid", "requested_sop_instance_uid", "action_type_id")
+    required: ClassVar[tuple[str, ...]] = (
+        "message_id",
+        "requested_sop_class_uid",
+        "requested_sop_instance_uid",
+        "action_type_id",
+    )
     requested_sop_class_uid: str
     requested_sop_instance_uid: str
     action_type_id: int
@@ -406,7 +416,7 @@ class N_CREATE_RQ(Request):
     """PS3.7 10.3.5.1; the instance UID is optional, the SCP then assigns one."""
 
     command_field = 0x0140
-    required = ("message_id", "affected_sop_class_uid")
+    required: ClassVar[tuple[str, ...]] = ("message_id", "affected_sop_class_uid")
     affected_sop_class_uid: str
     affected_sop_instance_uid: str | None = None
 
@@ -423,7 +433,7 @@ class N_DELETE_RQ(Request):
     """PS3.7 10.3.6.1."""
 
     command_field = 0x0150
-    required = ("message_id", "requested_sop_class_uid", "requested_sop_instance_uid")
+    required: ClassVar[tuple[str, ...]] = ("message_id", "requested_sop_class_uid", "requested_sop_instance_uid")
     requested_sop_class_uid: str
     requested_sop_instance_uid: str
 

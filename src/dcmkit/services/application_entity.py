@@ -10,6 +10,9 @@ from dcmkit.logs import get_logger
 from dcmkit.protocol import status
 from dcmkit.protocol.message import Message, Request, UnknownMessage
 from dcmkit.protocol.negotiation import AcceptorPolicy, accept
+from dcmkit.protocol.pdu import AssociateAC
+from dcmkit.protocol.rejection import refuse
+from dcmkit.uids import is_uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -17,20 +20,19 @@ if TYPE_CHECKING:
     from dcmkit.net.association import Association
     from dcmkit.protocol.events import MessageReceived
     from dcmkit.protocol.negotiation import AcceptedContexts
-    from dcmkit.protocol.pdu import AssociateAC, AssociateRJ, AssociateRQ
+    from dcmkit.protocol.pdu import AssociateRJ, AssociateRQ
     from dcmkit.settings import AssociationSettings, ListenerSettings
 
-log = get_logger("services")
+    Handler = Callable[[Association, int, Message], None]
 
-UNEXPECTED_RESPONSE = 2
-"""A-ABORT reason: unexpected PDU (PS3.8 9.3.8)."""
+log = get_logger("services")
 
 
 class Service(Protocol):
     """A service class as SCP."""
 
     @property
-    def handlers(self) -> Mapping[type[Message], Callable[[Association, int, Message], None]]:
+    def handlers(self) -> Mapping[type[Message], Handler]:
         """The requests it answers. A handler takes the request's data set and sends the response."""
 
     def transfer_syntaxes(self, abstract_syntax: str) -> Sequence[str] | None:
@@ -50,29 +52,39 @@ class ApplicationEntity:
         self, services: Sequence[Service], association: AssociationSettings, listener: ListenerSettings
     ) -> None:
         self.services = services
-        self._policy = AcceptorPolicy(
-            ae_title=association.calling_ae_title,
-            transfer_syntaxes=self._transfer_syntaxes,
-            maximum_length=association.max_pdu,
-            implementation_class_uid=IMPLEMENTATION_CLASS_UID,
-            implementation_version_name=IMPLEMENTATION_VERSION_NAME,
-            check_called_ae_title=listener.check_called_ae_title,
-            allowed_calling_ae_titles=frozenset(listener.allowed_calling_ae_titles),
-        )
+        self._maximum_length = association.max_pdu
+        self._policy = _Policy(self)
+        self._called = (association.calling_ae_title,) if listener.check_called_ae_title else None
+        self._calling = listener.allowed_calling_ae_titles or None
 
-    def _service(self, abstract_syntax: str) -> Service | None:
+    def service_for(self, abstract_syntax: str) -> Service | None:
+        """The service that answers for an abstract syntax."""
         for service in self.services:
             if service.transfer_syntaxes(abstract_syntax) is not None:
                 return service
         return None
 
-    def _transfer_syntaxes(self, abstract_syntax: str) -> Sequence[str] | None:
-        service = self._service(abstract_syntax)
-        return None if service is None else service.transfer_syntaxes(abstract_syntax)
-
     def decide(self, rq: AssociateRQ) -> tuple[AssociateAC, AcceptedContexts] | AssociateRJ:
         """The answer to an association request."""
-        return accept(rq, self._policy)
+        rejection = refuse(rq, called_ae_titles=self._called, calling_ae_titles=self._calling)
+        if rejection is None:
+            acceptance = accept(rq, self._policy)
+            rejection = acceptance.rejection
+        if rejection is not None:
+            log.warning(
+                "rejected an association from %r to %r: source %d, reason %d",
+                rq.calling_ae_title,
+                rq.called_ae_title,
+                rejection.source,
+                rejection.reason,
+            )
+            return rejection
+        information = acceptance.user_information(
+            self._maximum_length, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+        )
+        # PS3.8 9.3.3: the AE titles of the request are sent back as they came.
+        ac = AssociateAC(rq.called_ae_title, rq.calling_ae_title, acceptance.presentation_contexts, information)
+        return ac, acceptance.contexts
 
     def serve(self, association: Association) -> None:
         """Answer every message of an association until it ends.
@@ -86,7 +98,7 @@ class ApplicationEntity:
         while (received := association.receive()) is not None:
             context_id, message = received
             if context_id not in services:
-                services[context_id] = self._service(association.contexts.by_id(context_id)[0])
+                services[context_id] = self.service_for(association.contexts.by_id(context_id)[0])
             service = services[context_id]
             handler = service.handlers.get(type(message)) if service is not None else None
             if handler is None:
@@ -108,6 +120,18 @@ class ApplicationEntity:
             raise NetworkError(f"peer sent {type(message).__name__}, to which there is no answer")
         log.warning("%s from %s is not offered here", type(message).__name__, association.peer_address)
         association.send(context_id, refusal(message, message_id))
+
+
+class _Policy(AcceptorPolicy):
+    """The services decide what is supported."""
+
+    def __init__(self, ae: ApplicationEntity) -> None:
+        super().__init__({})
+        self._ae = ae
+
+    def supports(self, abstract_syntax: str) -> bool:
+        """Whether one of the services answers for it."""
+        return is_uid(abstract_syntax) and self._ae.service_for(abstract_syntax) is not None
 
 
 def refusal(request: Message, message_id: int) -> Message:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dcmkit.archive.store import Archive
     from dcmkit.net.association import Association
+    from dcmkit.services.application_entity import Handler
 
 log = get_logger("services")
 
@@ -29,7 +30,7 @@ class StorageSCP:
     def __init__(self, archive: Archive | None, *, known_only: bool = False) -> None:
         self._archive = archive
         self._known_only = known_only
-        self.handlers = {C_STORE_RQ: self._store}
+        self.handlers: dict[type[Message], Handler] = {C_STORE_RQ: self._store}
 
     def transfer_syntaxes(self, abstract_syntax: str) -> Sequence[str] | None:
         """Every transfer syntax, for every storage SOP class and whatever else is in no other service."""

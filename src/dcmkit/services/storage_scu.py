@@ -10,7 +10,6 @@ import os
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from dcmkit import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dcmkit.dataset.part10 import FileHeader
 from dcmkit.errors import (
     AssociationRejectedError,
@@ -26,15 +25,15 @@ from dcmkit.logs import get_logger
 from dcmkit.net.association import Association
 from dcmkit.protocol.message import C_STORE_RQ, C_STORE_RSP
 from dcmkit.protocol.negotiation import propose
-from dcmkit.protocol.pdu import AssociateRQ
-from dcmkit.protocol.status import describe, is_stored
-from dcmkit.protocol.user_information import UserIdentity, UserInformation
+from dcmkit.protocol.status import SUCCESS, WARNING, category, describe
+from dcmkit.services.association_request import association_request
 from dcmkit.uids import UNCOMPRESSED, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dcmkit.protocol.pdu import PresentationContextRQ
+    from dcmkit.protocol.user_information import UserIdentity
     from dcmkit.settings import RequestorSettings
 
 log = get_logger("services")
@@ -63,7 +62,7 @@ class Sent(NamedTuple):
     @property
     def stored(self) -> bool:
         """Whether the peer has it: success, or a warning (PS3.4 B.2.3)."""
-        return self.status is not None and is_stored(self.status)
+        return self.status is not None and category(self.status) in (SUCCESS, WARNING)
 
 
 class File(NamedTuple):
@@ -71,25 +70,6 @@ class File(NamedTuple):
 
     path: str
     header: FileHeader
-
-
-def request_for(
-    settings: RequestorSettings,
-    contexts: Sequence[PresentationContextRQ],
-    user_identity: UserIdentity | None = None,
-) -> AssociateRQ:
-    """The A-ASSOCIATE-RQ of an SCU."""
-    return AssociateRQ(
-        settings.called_ae_title,
-        settings.calling_ae_title,
-        tuple(contexts),
-        UserInformation(
-            maximum_length=settings.max_pdu,
-            implementation_class_uid=IMPLEMENTATION_CLASS_UID,
-            implementation_version_name=IMPLEMENTATION_VERSION_NAME,
-            user_identity=user_identity,
-        ),
-    )
 
 
 def plan(files: Iterable[File]) -> list[tuple[list[PresentationContextRQ], list[File]]]:
@@ -135,7 +115,7 @@ def send_files(
     """
     anything = False
     for contexts, group in plan(files):
-        rq = request_for(settings, contexts, user_identity)
+        rq = association_request(settings, contexts, user_identity)
         left = group
         failures = 0
         while left:
@@ -324,8 +304,9 @@ class _Batch:
             if syntax in UNCOMPRESSED
         ]
         if not accepted:
+            why = self._association.contexts.why_not(header.sop_class_uid)
             raise NoPresentationContextError(
-                f"peer does not take {name_of(header.sop_class_uid)} in {name} nor uncompressed",
+                f"no presentation context for {name_of(header.sop_class_uid)} in {name} or uncompressed: {why}",
                 hint="the peer must be configured for this SOP class and transfer syntax",
             )
         if not self._transcode:

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dcmkit.net.association import Association
+    from dcmkit.services.application_entity import Handler
 
 
 class VerificationSCP:
     """Answers C-ECHO-RQ."""
 
     def __init__(self) -> None:
-        self.handlers = {C_ECHO_RQ: self._echo}
+        self.handlers: dict[type[Message], Handler] = {C_ECHO_RQ: self._echo}
 
     def transfer_syntaxes(self, abstract_syntax: str) -> Sequence[str] | None:
         """Any transfer syntax: a C-ECHO has no data set."""
@@ -46,12 +47,13 @@ def echo(association: Association) -> float:
         StatusError: it answered with a failure.
         NetworkError: the association ended.
     """
-    context = association.contexts.find(VERIFICATION)
-    if context is None:
-        raise NoPresentationContextError("peer does not accept the Verification SOP class")
+    contexts = association.contexts.transfer_syntaxes(VERIFICATION)
+    if not contexts:
+        why = association.contexts.why_not(VERIFICATION)
+        raise NoPresentationContextError(f"no presentation context for the Verification SOP class: {why}")
     message_id = association.next_message_id()
     began = perf_counter()
-    association.send(context, C_ECHO_RQ(message_id=message_id, affected_sop_class_uid=VERIFICATION))
+    association.send(contexts[0][0], C_ECHO_RQ(message_id=message_id, affected_sop_class_uid=VERIFICATION))
     received = association.receive()
     seconds = perf_counter() - began
     response = received.message if received is not None else None
