@@ -10,7 +10,7 @@ from dcmkit import logs
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch, tmp_path):
+def cli_surroundings(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("DCMKIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))

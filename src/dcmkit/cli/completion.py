@@ -34,7 +34,7 @@ def _nodes(args: list[str]) -> list[str]:
 def _transfer_syntaxes() -> list[str]:
     from dcmkit import uids
 
-    return sorted(uids.TRANSFER_SYNTAXES)
+    return sorted(uids.TRANSFER_SYNTAX_KEYWORDS.values())
 
 
 def _sop_classes() -> list[str]:

@@ -15,8 +15,7 @@ and checked before the command's function runs. What it returns is the exit code
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dcmkit.cli.startup import import_click
 
@@ -25,89 +24,30 @@ import_click()
 import click  # noqa: E402
 
 from dcmkit import logs  # noqa: E402
-from dcmkit.cli.configuration import Configuration, Entry, Node, load, plain_host, port_number  # noqa: E402
+from dcmkit.cli.configuration import load, plain_host, port_number  # noqa: E402
+from dcmkit.cli.invocation import Invocation, Peer, known_keys  # noqa: E402
 from dcmkit.cli.output import broken_pipe, environment, run_command  # noqa: E402
-from dcmkit.cli.parser import ArgumentParser, Given, expand, option_value, tool_name  # noqa: E402
+from dcmkit.cli.parser import ArgumentParser, expand, option_value, tool_name  # noqa: E402
 from dcmkit.errors import UsageError  # noqa: E402
 from dcmkit.settings import LoggingSettings, Option, Settings, Shortcut  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+__all__ = [
+    "Invocation",
+    "Peer",
+    "Tool",
+    "ToolGroup",
+    "build",
+    "invocation",
+    "peer_argument",
+    "settings_options",
+    "tool",
+]
+
 _SettingsT = TypeVar("_SettingsT", bound=Settings)
 _META, _CONFIGURATION = "dcmkit.invocation", "dcmkit.configuration"
-
-
-class Peer(NamedTuple):
-    """Whom to call: `HOST PORT` from the command line, or a configured node (then `name` is its name)."""
-
-    host: str
-    port: int
-    name: str = ""
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}" + (f" (@{self.name})" if self.name else "")
-
-
-class Invocation:
-    """One run of a tool: what was given where, and the settings made of it.
-
-    Attributes:
-        tool: the subcommand, which is also its section in the configuration file.
-        given: field name to the value from the command line.
-    """
-
-    def __init__(self, tool: str, configuration: Configuration, tool_defaults: Mapping[str, Any]) -> None:
-        self.tool = tool
-        self.configuration = configuration
-        self.tool_defaults = tool_defaults
-        self.given: dict[str, Given] = {}
-        self.node: Node | None = None
-        self._built: dict[type[Settings], Settings] = {}
-
-    def settings(self, cls: type[_SettingsT]) -> _SettingsT:
-        """The settings of this run; checked once.
-
-        Raises:
-            UsageError: a value is not what the option takes; the message begins with where it came from.
-        """
-        built = self._built.get(cls)
-        if built is None:
-            values = {}
-            for option in cls.options.values():
-                value, origin = self.value(option, cls.section)
-                if origin != "default":
-                    values[option.name] = value
-            built = self._built[cls] = cls(**values)
-        return built  # type: ignore[return-value]
-
-    def value(self, option: Option, section: str) -> tuple[Any, str]:
-        """A field's value and where it came from ("default" for the class default)."""
-        entry = self._first(option, section)
-        if entry is None:
-            return option.default, "default"
-        try:
-            return option.convert(entry.value), entry.origin
-        except UsageError as error:
-            raise UsageError(f"{entry.origin}: {error.message}", hint=error.hint) from None
-
-    def _first(self, option: Option, section: str) -> Entry | None:
-        name = option.name
-        if name in self.given:
-            return Entry(self.given[name].value, f"option {self.given[name].flag}")
-        if self.node is not None and name in self.node.settings:
-            return self.node.settings[name]
-        variable = option.environment_variable
-        if os.environ.get(variable):
-            return Entry(os.environ[variable], f"environment variable {variable}")
-        for table in (self.tool, section):
-            entry = self.configuration.sections.get(table, {}).get(name)
-            if entry is not None:
-                return entry
-        if name in self.tool_defaults:
-            return Entry(self.tool_defaults[name], f"default of {self.tool}")
-        return None
 
 
 class SettingOption(click.Option):
@@ -430,17 +370,6 @@ def _warn_of_unknown_keys(run: Invocation, classes: tuple[type[Settings], ...]) 
     known = known_keys(classes, run.tool)
     for sentence in run.configuration.unknown_keys(known):
         logs.get_logger("cli").warning("%s (ignored)", sentence)
-
-
-def known_keys(classes: Iterable[type[Settings]], tool: str) -> dict[str, set[str]]:
-    """Section to the keys it may have, as far as the loaded settings classes tell; `tool`'s own section too."""
-    known: dict[str, set[str]] = {}
-    loaded = list(Settings.__subclasses__())
-    for cls in loaded:
-        loaded += cls.__subclasses__()
-        known.setdefault(cls.section, set()).update(cls.options)
-    known[tool] = known.get(tool, set()).union(*(cls.options for cls in classes))
-    return known
 
 
 def _usage(ctx: click.Context) -> str:

@@ -161,9 +161,9 @@ def init(output: str, force: bool) -> None:
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
         with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(sample())
-    except FileExistsError:
-        raise UsageError(f"{path} is there already", hint="--force replaces it") from None
     except OSError as error:
+        if os.path.isfile(path) and not force:
+            raise UsageError(f"{path} is there already", hint="--force replaces it") from None
         raise OutputError(f"{path} cannot be written: {error.strerror}") from None
     say(f"wrote {path}")
 
