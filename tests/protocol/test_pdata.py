@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -61,7 +62,7 @@ def test_any_cut_of_the_bytes_gives_the_same_items(
     reader = pdata.PDUReader(maximum)
     cut_up = []
     bounds = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in itertools.pairwise(bounds):
         cut_up += feed(reader, data[start:stop])
     assert joined(cut_up) == joined(whole)
     assert b"".join(item[2] for item in whole) == b"".join(value for _, _, value, _ in pieces)  # type: ignore[misc]

@@ -396,7 +396,7 @@ class Association:
             self._transport.close(linger=_LINGER)
 
     def interrupt(self) -> None:
-        """From another thread: end the association once the message in progress is answered, at once if there is none."""
+        """From another thread: end the association, but let a message in progress be answered first."""
         self.stopping = True
         if not self._busy and not self._protocol.in_message:
             self._transport.interrupt()

@@ -89,10 +89,7 @@ class AssociationProtocol:
                     self.state = state.AWAITING_CLOSE
                     return TransportClosed()
                 return None
-            if type(item) is pdata.ReceivedFragment:
-                event = self._fragment(item)
-            else:
-                event = self._pdu(item)  # type: ignore[arg-type]
+            event = self._fragment(item) if type(item) is pdata.ReceivedFragment else self._pdu(item)
             if event is not None:
                 return event
 
@@ -138,7 +135,8 @@ class AssociationProtocol:
         self._awaiting_data_set = message.has_data_set
         return MessageReceived(context_id, message)
 
-    def _pdu(self, item: pdata.ReceivedPDU) -> Event | None:
+    def _pdu(self, item: pdata.ReceivedFragment | pdata.ReceivedPDU) -> Event | None:
+        assert isinstance(item, pdata.ReceivedPDU)
         pdu_type = item.pdu_type
         action, self.state = state.RECEIVED[self.state, pdu_type]
         if action in (state.IGNORE, state.ABORT_AGAIN):

@@ -10,6 +10,7 @@ import os
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from dcmkit.dataset.completeness import require_complete
 from dcmkit.dataset.part10 import FileHeader
 from dcmkit.errors import (
     AssociationRejectedError,
@@ -275,6 +276,7 @@ class _Batch:
                 raise InvalidDataSetError("the file has changed since it was scanned", hint="send it again")
             if len(view) != first:
                 raise InvalidDataSetError("the file is shorter than it was", hint="send it again")
+            require_complete(descriptor, header, view)
             keep = left > 0
             if keep:
                 os.lseek(descriptor, header.offset + first, os.SEEK_SET)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dcmkit.cli.options import build, settings_options, tool
 from dcmkit.cli.configuration import port_number
+from dcmkit.cli.options import build, settings_options, tool
 from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
 
 

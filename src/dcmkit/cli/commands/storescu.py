@@ -99,7 +99,7 @@ class Outcome:
         self.last: Sent | None = None
         self._path = report
         try:
-            self._report = open(report, "w", encoding="utf-8") if report else None
+            self._report = open(report, "w", encoding="utf-8") if report else None  # noqa: SIM115 - close()
         except OSError as error:
             raise ReportError(f"report {report} cannot be written: {error.strerror}") from error
 
