@@ -1,0 +1,78 @@
+"""The directories of an archive: made when needed, proven to lie inside it, synced up to the root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from dcmkit.archive import disk
+from dcmkit.errors import OutputError
+
+OWN = ".dcmkit"
+"""The directory in an archive that is the archive's own: index, lock, objects on their way in."""
+_CACHE_LIMIT = 50000
+
+
+class Directories:
+    """Directories below `root`, by their paths relative to it ("" is the root itself).
+
+    Safe for many threads: what two of them do twice does no harm.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.realpath(root)
+        self._inside = self.root.rstrip(os.sep) + os.sep
+        self._durable: dict[str, bool] = {}
+
+    def absolute(self, relative: str) -> str:
+        """The path on this system; `relative` may be absolute already (a file indexed in place)."""
+        return os.path.join(self.root, relative) if relative else self.root
+
+    def prepare(self, relative: str) -> str:
+        """Make a directory where it is missing; its absolute path.
+
+        Raises:
+            OutputError: it lies outside the archive (a symbolic link leads there), or cannot be made.
+        """
+        path = self.absolute(relative)
+        if relative in self._durable:
+            return path
+        real = os.path.realpath(path)
+        if real != self.root and not real.startswith(self._inside):
+            raise OutputError("a directory of the archive leads out of it", hint=f"{path} is {real}")
+        try:
+            os.makedirs(path, exist_ok=True)
+        except OSError as error:
+            if isinstance(error, (FileExistsError, NotADirectoryError)):
+                raise OutputError("a file stands where a directory must be", hint=str(error)) from None
+            raise disk.output_error(error) from None
+        if len(self._durable) >= _CACHE_LIMIT:
+            self._durable.clear()
+        self._durable[relative] = False
+        return path
+
+    def forget(self, relative: str) -> None:
+        """A directory turned out to be gone."""
+        while relative:
+            self._durable.pop(relative, None)
+            relative = relative.rpartition("/")[0]
+
+    def sync(self, relatives: Iterable[str]) -> None:
+        """Make the names in these directories, and the directories' own names, survive a power cut.
+
+        Raises:
+            OSError: a sync failed.
+        """
+        done: set[str] = set()
+        for relative in relatives:
+            here = relative
+            while True:
+                if here not in done:
+                    disk.sync_directory(self.absolute(here))
+                    done.add(here)
+                if not here or self._durable.get(here):
+                    break
+                here = here.rpartition("/")[0]
+        for relative in done:
+            if relative in self._durable:
+                self._durable[relative] = True

@@ -1,0 +1,235 @@
+"""One object on its way in: write, scan, sync, name, index, and only then Success.
+
+It arrives under a temporary name in the archive's own file system, gets its final name when it is complete, and a row
+in the index after that. A name once given is never overwritten, unless the duplicate setting says replace.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from dcmkit.archive import disk
+from dcmkit.archive.attributes import SOP_CLASS_UID, SOP_INSTANCE_UID
+from dcmkit.archive.filing import IDENTICAL, KEPT, Filing, Stored
+from dcmkit.archive.layout import is_safe_uid
+from dcmkit.archive.record import Record
+from dcmkit.dataset.part10 import clean_uid, file_meta
+from dcmkit.dataset.scanner import DataSetScanner, ScannedHeader
+from dcmkit.errors import (
+    DataSetMismatchError,
+    DcmkitError,
+    InvalidDataSetError,
+    OutputError,
+)
+
+if TYPE_CHECKING:
+    from dcmkit.archive.store import Archive
+
+DATA_SET_DOES_NOT_MATCH = 0xB007
+"""Stored, but: Data Set does not match SOP Class (PS3.4 B.2.3)."""
+
+
+class Incoming:
+    """An object being received. One thread writes the pieces of its data set and then commits or abandons it."""
+
+    __slots__ = (
+        "_archive",
+        "_failure",
+        "_fd",
+        "_invalid",
+        "_meta_length",
+        "_scanner",
+        "_size",
+        "_sop_class",
+        "_sop_instance",
+        "_source",
+        "_temporary",
+        "_transfer_syntax",
+    )  # fmt: skip
+
+    def __init__(
+        self, archive: Archive, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source: str
+    ) -> None:
+        self._archive = archive
+        self._sop_class = sop_class_uid
+        self._sop_instance = sop_instance_uid
+        self._transfer_syntax = transfer_syntax_uid
+        self._source = source
+        self._scanner = DataSetScanner(transfer_syntax_uid, archive.wanted)
+        self._fd = -1
+        self._temporary = ""
+        self._size = self._meta_length = 0
+        self._invalid: InvalidDataSetError | None = None
+        self._failure: DcmkitError | None = None
+
+    def write(self, view: memoryview) -> None:
+        """Append a piece of the data set; it is not kept.
+
+        Raises:
+            OutputError: it cannot be written (disk full, ...).
+            InvalidDataSetError: it is no data set, and the setting says reject.
+            Either way the object is abandoned, and `commit` raises the same.
+        """
+        if self._failure is not None:
+            return
+        try:
+            if self._invalid is None:
+                self._scan(view)
+            if self._fd < 0:
+                self._start(view)
+            else:
+                _write_all(self._fd, view)
+            self._size += len(view)
+        except OSError as error:
+            raise self._fail(disk.output_error(error)) from None
+        except DcmkitError as error:
+            raise self._fail(error) from None
+
+    def _scan(self, view: memoryview) -> None:
+        try:
+            self._scanner.feed(view)
+        except InvalidDataSetError as error:
+            if self._archive.settings.on_invalid != "store":
+                raise
+            self._invalid = error
+
+    def _start(self, view: memoryview | bytes) -> None:
+        """The first piece: the file and its meta information go before it."""
+        self._temporary = self._archive.slot().temporary()
+        self._fd = disk.create(self._temporary)
+        meta = file_meta(self._sop_class, self._sop_instance, self._transfer_syntax, source_ae_title=self._source)
+        self._meta_length = len(meta)
+        if hasattr(os, "writev"):
+            written = os.writev(self._fd, (meta, view)) - len(meta)
+            if written < 0:
+                _write_all(self._fd, memoryview(meta)[written:])
+                written = 0
+            if written < len(view):
+                _write_all(self._fd, memoryview(view)[written:])
+        else:
+            _write_all(self._fd, memoryview(meta))
+            _write_all(self._fd, memoryview(view))
+
+    def abandon(self) -> None:
+        """Forget the object; its temporary file goes. May be called at any time, and again."""
+        if self._failure is None:
+            self._failure = OutputError("the object was abandoned")
+        self._discard()
+
+    def _fail(self, error: DcmkitError) -> DcmkitError:
+        self._failure = error
+        self._discard()
+        return error
+
+    def _discard(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        if self._temporary:
+            disk.remove(self._temporary)
+            self._temporary = ""
+
+    # --- commit ----------------------------------------------------------------------------------------------
+
+    def commit(self) -> Stored:
+        """The object is complete: give it its name and its row. Returns when it is as safe as the setting says.
+
+        Raises:
+            InvalidDataSetError: the data set is empty, cannot be followed to its end, or lacks a UID.
+            DataSetMismatchError: a UID in it differs from the request's.
+            DuplicateError: another object has this UID, and the setting says reject.
+            OutputError: it cannot be stored or indexed. Nothing of the object is left then.
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            record, status, message = self._record()
+            claimed = record.sop_instance_uid
+            self._archive.claim(claimed)
+            try:
+                stored = Filing(self._archive, record, self._temporary, self._fd).file()
+            finally:
+                self._archive.release(claimed)
+            if stored.outcome not in (IDENTICAL, KEPT):
+                self._temporary = ""
+            if status:
+                stored = stored._replace(dimse_status=status, message=stored.message or message)
+            return stored
+        except OSError as error:
+            raise disk.output_error(error) from None
+        finally:
+            self._failure = self._failure or OutputError("the object was committed already")
+            self._discard()
+
+    def _record(self) -> tuple[Record, int, str]:
+        """The object as the index takes it, with the status and the message of what is odd about it."""
+        store_invalid = self._archive.settings.on_invalid == "store"
+        status, message = 0, ""
+        try:
+            if self._invalid is not None:
+                raise self._invalid
+            header = self._scanner.finish()
+        except InvalidDataSetError as error:
+            if not store_invalid or self._fd < 0:
+                raise
+            header = self._scanner.header()
+            status, message = DATA_SET_DOES_NOT_MATCH, f"stored as it is: {error.message}"
+        class_uid, instance_uid = self._uid(header, SOP_CLASS_UID), self._uid(header, SOP_INSTANCE_UID)
+        if class_uid != self._sop_class or instance_uid != self._sop_instance:
+            message = self._mismatch(class_uid, instance_uid, store_invalid)
+            status = DATA_SET_DOES_NOT_MATCH
+        record = Record(header, self._sop_class, self._sop_instance, self._transfer_syntax, self._archive.extra)
+        facts = os.fstat(self._fd)
+        record.data_set_offset, record.size, record.mtime_ns = self._meta_length, facts.st_size, facts.st_mtime_ns
+        record.received = int(time.time())
+        record.source_ae_title = self._source
+        return record, status, message
+
+    def _uid(self, header: ScannedHeader, tag: int) -> str:
+        return clean_uid(header.values.get(tag, b""))
+
+    def _mismatch(self, class_uid: str, instance_uid: str, store_invalid: bool) -> str:
+        """The data set's UIDs are not those of the request: refuse, or go by the data set's."""
+        for uid, tag, name in (
+            (instance_uid, SOP_INSTANCE_UID, "SOP Instance UID"),
+            (class_uid, SOP_CLASS_UID, "SOP Class UID"),
+        ):
+            if not uid and not store_invalid:
+                raise InvalidDataSetError(f"the data set has no {name}", offending_element=tag)
+            if uid and not is_safe_uid(uid):
+                raise InvalidDataSetError(f"the {name} in the data set is not a UID", offending_element=tag)
+            expected = self._sop_instance if tag == SOP_INSTANCE_UID else self._sop_class
+            if uid and uid != expected and self._archive.settings.on_mismatch != "store":
+                raise DataSetMismatchError(f"the {name} in the data set is another one", offending_element=tag)
+        if not (class_uid and instance_uid):
+            message = "stored although the data set lacks a UID"
+        else:
+            message = "stored under the UIDs of the data set, which are not those of the request"
+        self._sop_class, self._sop_instance = class_uid or self._sop_class, instance_uid or self._sop_instance
+        self._rewrite()
+        return message
+
+    def _rewrite(self) -> None:
+        """Copy the temporary file, with the file meta information the data set deserves."""
+        old_path, old_fd, offset = self._temporary, self._fd, self._meta_length
+        self._fd, self._temporary = -1, ""
+        try:
+            self._start(b"")
+            source = disk.open_for_reading(old_path)
+            try:
+                os.lseek(source, offset, os.SEEK_SET)
+                while piece := os.read(source, 1 << 20):
+                    _write_all(self._fd, memoryview(piece))
+            finally:
+                os.close(source)
+        finally:
+            os.close(old_fd)
+            disk.remove(old_path)
+
+
+def _write_all(fd: int, view: memoryview) -> None:
+    written = os.write(fd, view)
+    while written < len(view):
+        written += os.write(fd, view[written:])

@@ -1,0 +1,158 @@
+"""The archive: a directory of DICOM files and their index; and the one door into it, `Incoming` (`incoming.py`)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+
+from dcmkit.archive import disk
+from dcmkit.archive.attributes import BY_KEYWORD, WANTED, Attribute
+from dcmkit.archive.committer import Committer
+from dcmkit.archive.directories import OWN, Directories
+from dcmkit.archive.filing import Stored
+from dcmkit.archive.incoming import Incoming
+from dcmkit.archive.index import Index
+from dcmkit.archive.layout import Layout, is_safe_uid
+from dcmkit.archive.recovery import remove_leftovers
+from dcmkit.archive.slot import Slot
+from dcmkit.dataset.dictionary import look_up
+from dcmkit.errors import InvalidDataSetError, OutputDirectoryError, UsageError
+from dcmkit.logs import get_logger
+from dcmkit.settings import ArchiveSettings
+
+__all__ = ["Archive", "Incoming", "Stored"]
+
+log = get_logger("archive")
+
+
+class Archive:
+    """One archive, open for this process; safe for many threads, beside other processes on the same directory.
+
+    Raises:
+        UsageError: the layout or an index keyword cannot be.
+    """
+
+    def __init__(self, settings: ArchiveSettings) -> None:
+        self.settings = settings
+        self.directories = Directories(settings.output_directory)
+        self.layout = Layout(settings.layout, attribute_of)
+        self.extra = tuple(attribute_of(keyword) for keyword in settings.index_keywords if keyword not in BY_KEYWORD)
+        self.wanted = WANTED | {attribute.tag for attribute in (*self.layout.attributes, *self.extra)}
+        self.index = Index(self._own("index.sqlite"), settings.durability)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.committer = Committer(self.index, self.directories.sync if self.settings.durability == "full" else None)
+        self._slot: Slot | None = None
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._busy: set[str] = set()
+
+    def _own(self, *names: str) -> str:
+        return os.path.join(self.directories.root, OWN, *names)
+
+    @property
+    def root(self) -> str:
+        """The absolute path of the archive."""
+        return self.directories.root
+
+    def open(self) -> Archive:
+        """Make what is missing, and repair what a killed process left.
+
+        Raises:
+            OutputDirectoryError: the directory cannot be made or written.
+            IndexDamagedError: a newer dcmkit wrote the index.
+            OutputError: the index cannot be opened.
+        """
+        try:
+            os.makedirs(self._own("incoming"), exist_ok=True)
+            self._slot = Slot(self._own("incoming"))
+        except OSError as error:
+            raise OutputDirectoryError(
+                f"the archive directory cannot be used: {error.strerror}", hint=self.root
+            ) from None
+        self.index.open()
+        remove_leftovers(self._own("incoming"))
+        return self
+
+    def close(self) -> None:
+        """Write what waits to be indexed, and go in order. Raises: OutputError when something could not be indexed."""
+        try:
+            self.committer.close()
+        finally:
+            self.index.close()
+            slot, self._slot = self._slot, None
+            if slot is not None:
+                slot.close()
+
+    def __enter__(self) -> Archive:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def after_fork(self) -> None:
+        """In a new process, before it uses the archive: nothing of the parent's is touched."""
+        if self._slot is not None:
+            self._slot.leave()
+        self.index.after_fork()
+        self._reset()
+        self.slot()
+
+    def flush(self) -> None:
+        """Returns when everything committed is in the index. Raises: OutputError."""
+        self.committer.flush()
+
+    # --- for Incoming ----------------------------------------------------------------------------------------
+
+    def incoming(
+        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str = ""
+    ) -> Incoming:
+        """An object that is about to come. Raises: InvalidDataSetError when a UID is none."""
+        if self._pid != os.getpid():
+            self.after_fork()
+        if not is_safe_uid(sop_instance_uid):
+            raise InvalidDataSetError("the SOP Instance UID is not a UID", offending_element=0x00080018)
+        if not is_safe_uid(sop_class_uid):
+            raise InvalidDataSetError("the SOP Class UID is not a UID", offending_element=0x00080016)
+        return Incoming(self, sop_class_uid, sop_instance_uid, transfer_syntax_uid, source_ae_title)
+
+    def slot(self) -> Slot:
+        """This process's slot, made when first needed. Raises: OutputError."""
+        if self._slot is None:
+            with self._lock:
+                if self._slot is None:
+                    try:
+                        os.makedirs(self._own("incoming"), exist_ok=True)
+                        self._slot = Slot(self._own("incoming"))
+                    except OSError as error:
+                        raise disk.output_error(error) from None
+        return self._slot
+
+    def claim(self, sop_instance_uid: str) -> None:
+        """Returns when no other thread has claimed this SOP Instance."""
+        with self._lock:
+            while sop_instance_uid in self._busy:
+                self._changed.wait()
+            self._busy.add(sop_instance_uid)
+
+    def release(self, sop_instance_uid: str) -> None:
+        """End the claim."""
+        with self._lock:
+            self._busy.discard(sop_instance_uid)
+            self._changed.notify_all()
+
+
+def attribute_of(keyword: str) -> Attribute:
+    """An index key, or any attribute of the data dictionary. Raises: UsageError for an unknown keyword."""
+    attribute = BY_KEYWORD.get(keyword)
+    if attribute is not None:
+        return attribute
+    found = look_up(keyword)
+    if found is None or found[1] in ("SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "UR"):
+        raise UsageError(f"{keyword!r} is not an attribute that can be indexed or name files")
+    return Attribute(keyword, found[0], "instance", found[1])
