@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 FUZZ = Path(__file__).parent.parent / "fuzz"
-COUNT = 800
+COUNT = 400
 
 
 def load(name: str) -> ModuleType:

@@ -20,7 +20,7 @@ from dcmkit.protocol.user_information import (
     decode_user_information,
 )
 
-UIDS = st.from_regex(r"[0-9]{1,3}(\.[1-9][0-9]{0,8}){1,5}", fullmatch=True)
+UIDS = st.lists(st.integers(0, 99999), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 # What padding would change cannot come back; everything else must, odd lengths and non-ASCII included.
 TEXTS = st.text(st.characters(min_codepoint=1, max_codepoint=255), max_size=20).filter(lambda t: t == t.strip("\0 "))
 DEFINED = range(0x51, 0x5A)
