@@ -307,7 +307,7 @@ def test_the_narrower_asynchronous_operations_window_wins(
     policy = AcceptorPolicy({}, asynchronous_operations=own)
     window = AsynchronousOperations(*theirs) if theirs else None
     acceptance = accept(request(asynchronous_operations=window), policy)
-    assert acceptance.asynchronous_operations == agreed
+    assert acceptance.asynchronous_operations == (AsynchronousOperations(*agreed) if agreed else None)
 
 
 def test_extended_negotiation_is_answered_where_the_policy_can() -> None:

@@ -293,9 +293,9 @@ def accept(rq: AssociateRQ, policy: AcceptorPolicy) -> Acceptance:
     acceptance = Acceptance(answers, contexts)
     acceptance.extended = _answer_extended(info.extended, accepted, policy)
     if info.asynchronous_operations is not None:
-        windows = zip(info.asynchronous_operations, policy.asynchronous_operations, strict=True)
+        theirs, (invoked, performed) = info.asynchronous_operations, policy.asynchronous_operations
         acceptance.asynchronous_operations = AsynchronousOperations(
-            *(_narrower(theirs, own) for theirs, own in windows)
+            _narrower(theirs.invoked, invoked), _narrower(theirs.performed, performed)
         )
     if info.user_identity is not None and policy.identify is not None:
         response = policy.identify(info.user_identity)

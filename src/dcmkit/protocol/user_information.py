@@ -6,7 +6,7 @@ Decoding is strict on structure (a sub-item whose lengths do not add up, or a si
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dcmkit.errors import ProtocolError, UsageError
 from dcmkit.protocol.items import (
@@ -38,43 +38,58 @@ USERNAME, USERNAME_AND_PASSWORD, KERBEROS, SAML, JWT = 1, 2, 3, 4, 5
 """User identity types (PS3.7 D.3.3.7.1)."""
 
 
-class AsynchronousOperations(NamedTuple):
+class AsynchronousOperations(Record):
     """Asynchronous Operations Window (PS3.7 D.3.3.3): 0 means no limit, 1 one operation at a time."""
 
-    invoked: int
-    performed: int
+    __slots__ = ("invoked", "performed")
+
+    def __init__(self, invoked: int, performed: int) -> None:
+        self.invoked, self.performed = invoked, performed
 
 
-class Role(NamedTuple):
+class Role(Record):
     """SCP/SCU Role Selection (PS3.7 D.3.3.4), always from the requestor's point of view."""
 
-    sop_class_uid: str
-    scu: bool
-    scp: bool
+    __slots__ = ("scp", "scu", "sop_class_uid")
+
+    def __init__(self, sop_class_uid: str, scu: bool, scp: bool) -> None:
+        self.sop_class_uid, self.scu, self.scp = sop_class_uid, scu, scp
 
 
-class SOPClassExtended(NamedTuple):
+class SOPClassExtended(Record):
     """SOP Class Extended Negotiation (PS3.7 D.3.3.5); what `information` holds is the service class's affair."""
 
-    sop_class_uid: str
-    information: bytes
+    __slots__ = ("information", "sop_class_uid")
+
+    def __init__(self, sop_class_uid: str, information: bytes) -> None:
+        self.sop_class_uid, self.information = sop_class_uid, information
 
 
-class SOPClassCommonExtended(NamedTuple):
+class SOPClassCommonExtended(Record):
     """SOP Class Common Extended Negotiation (PS3.7 D.3.3.6); requests only."""
 
-    sop_class_uid: str
-    service_class_uid: str
-    related: tuple[str, ...] = ()
+    __slots__ = ("related", "service_class_uid", "sop_class_uid")
+
+    def __init__(self, sop_class_uid: str, service_class_uid: str, related: tuple[str, ...] = ()) -> None:
+        self.sop_class_uid, self.service_class_uid, self.related = sop_class_uid, service_class_uid, related
 
 
-class UserIdentity(NamedTuple):
+class UserIdentity(Record):
     """User Identity of a request (PS3.7 D.3.3.7): `primary` is the user name, ticket, assertion or token."""
 
-    type: int
-    positive_response_requested: bool = False
-    primary: bytes = b""
-    secondary: bytes = b""
+    __slots__ = ("positive_response_requested", "primary", "secondary", "type")
+
+    def __init__(
+        self,
+        type: int,  # noqa: A002 - the standard's word
+        positive_response_requested: bool = False,
+        primary: bytes = b"",
+        secondary: bytes = b"",
+    ) -> None:
+        self.type = type
+        self.positive_response_requested = positive_response_requested
+        self.primary = primary
+        self.secondary = secondary
 
     def __repr__(self) -> str:
         """Without the secrets: this may reach a log."""
@@ -170,7 +185,9 @@ def _encode_sub_items(info: UserInformation) -> list[bytes]:
     if info.implementation_class_uid:
         items.append(encode_item(IMPLEMENTATION_CLASS_UID, _uid(info.implementation_class_uid)))
     if info.asynchronous_operations is not None:
-        window = [_number(value, 2, "asynchronous operations window") for value in info.asynchronous_operations]
+        operations = info.asynchronous_operations
+        sizes = (operations.invoked, operations.performed)
+        window = [_number(size, 2, "asynchronous operations window") for size in sizes]
         items.append(encode_item(ASYNCHRONOUS_OPERATIONS_WINDOW, *window))
     for role in info.roles:
         flags = bytes((role.scu, role.scp))
