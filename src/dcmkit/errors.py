@@ -156,6 +156,10 @@ class IndexDamagedError(OutputError):
     exit_code = ExitCode.ARCHIVE_DAMAGED
 
 
+class IndexVersionError(IndexDamagedError):
+    """A newer dcmkit wrote the index: it is not damaged, and must not be touched."""
+
+
 # --- network -----------------------------------------------------------------------------------------------------
 
 

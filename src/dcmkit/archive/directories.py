@@ -10,6 +10,7 @@ from dcmkit.errors import OutputError
 
 OWN = ".dcmkit"
 """The directory in an archive that is the archive's own: index, lock, objects on their way in."""
+_ABSOLUTE = ("/", "\\")
 _CACHE_LIMIT = 50000
 
 
@@ -26,7 +27,9 @@ class Directories:
 
     def absolute(self, relative: str) -> str:
         """The path on this system; `relative` may be absolute already (a file indexed in place)."""
-        return os.path.join(self.root, relative) if relative else self.root
+        if not relative:
+            return self.root
+        return relative if relative.startswith(_ABSOLUTE) or relative[1:2] == ":" else self._inside + relative
 
     def prepare(self, relative: str) -> str:
         """Make a directory where it is missing; its absolute path.

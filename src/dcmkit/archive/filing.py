@@ -130,7 +130,7 @@ class Filing:
         directories, record = self._archive.directories, self._record
         while True:
             directory, _, name = candidate.rpartition("/")
-            path = os.path.join(directories.prepare(directory), name)
+            path = f"{directories.prepare(directory)}{os.sep}{name}"
             try:
                 if path in self._replaced:
                     os.replace(self._temporary, path)

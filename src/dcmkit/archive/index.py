@@ -5,7 +5,6 @@ SQL stays in what SQLite 3.35 and PostgreSQL share. Connections are made when fi
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,6 +49,10 @@ _INSTANCE_COLUMNS = (
 _INSERT_INSTANCE = _insert(INSTANCE, _INSTANCE_COLUMNS, "ON CONFLICT DO NOTHING")
 _ASSIGNMENTS = ", ".join(f"{column} = ?" for column in (*_INSTANCE_COLUMNS, *schema.columns_of(INSTANCE)))
 _UPDATE_INSTANCE = f"UPDATE instance SET {_ASSIGNMENTS} WHERE id = ?"  # noqa: S608
+_FIND = (
+    "SELECT d.path, i.name, i.data_set_offset FROM instance i JOIN directory d ON d.id = i.directory"
+    " WHERE i.SOPInstanceUID = ? ORDER BY i.copy"
+)
 _SOP_CLASS_COLUMN = schema.columns_of(INSTANCE).index("SOPClassUID")
 _SOP_INSTANCE_COLUMN = schema.columns_of(INSTANCE).index("SOPInstanceUID")
 _NAME_FOLDED_COLUMN = schema.columns_of(PATIENT).index("PatientName_folded")
@@ -76,8 +79,8 @@ class Index:
         self._series: dict[tuple[bytes | None, bytes | None], int] = {}
         self._directories: dict[str, int] = {}
 
-    def open(self) -> None:
-        """Make or migrate the tables, and check that the file is an index.
+    def open(self) -> int:
+        """Make or migrate the tables, and check that the file is an index; the version found, 0 for a new one.
 
         Raises:
             IndexDamagedError: it is not, or a newer dcmkit wrote it.
@@ -87,8 +90,9 @@ class Index:
             connection = self._connect()
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
-                schema.migrate(connection)
-                connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+                found = schema.migrate(connection)
+                connection.execute("SELECT COUNT(*) FROM instance WHERE id = 0").fetchone()
+                return found
             finally:
                 connection.close()
 
@@ -271,11 +275,7 @@ class Index:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A read-only connection, for this block alone. Raises: OutputError."""
         with translated_errors():
-            try:
-                connection = self._readers.pop()
-            except IndexError:
-                connection = self._connect()
-                connection.execute("PRAGMA query_only = ON")
+            connection = self._reader()
             try:
                 yield connection
             except sqlite3.DatabaseError:
@@ -283,19 +283,63 @@ class Index:
                 raise
             self._readers.append(connection)
 
+    def _reader(self) -> sqlite3.Connection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+            return connection
+
     def find(self, sop_instance_uid: str) -> list[tuple[str, str, int]]:
         """Directory, name and data set offset of every file of a SOP Instance. Raises: OutputError."""
-        with self.reading() as connection:
-            return connection.execute(
-                "SELECT d.path, i.name, i.data_set_offset FROM instance i JOIN directory d ON d.id = i.directory"
-                " WHERE i.SOPInstanceUID = ? ORDER BY i.copy",
-                (sop_instance_uid,),
-            ).fetchall()
+        try:
+            connection = self._reader()
+            rows = connection.execute(_FIND, (sop_instance_uid,)).fetchall()
+        except sqlite3.Error as error:
+            raise translate(error) from None
+        self._readers.append(connection)
+        return rows
 
     def count(self) -> dict[str, int]:
         """How many rows each level has. Raises: OutputError."""
         with self.reading() as connection:
             return {level: _one(connection.execute(f"SELECT COUNT(*) FROM {level}")) for level in LEVELS}  # noqa: S608
+
+    # --- for recovery ----------------------------------------------------------------------------------------
+
+    def is_sound(self) -> bool:
+        """Whether every page of the file is in order: slow for a big index, for after a power cut."""
+        try:
+            with self.reading() as connection:
+                return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except OutputError:
+            return False
+
+    def last_received(self) -> int:
+        """When the newest object came, in seconds since 1970; 0 when there is none."""
+        with self.reading() as connection:
+            found = connection.execute("SELECT received FROM instance ORDER BY id DESC LIMIT 1").fetchone()
+            return int(found[0]) if found else 0
+
+    def directories(self) -> list[str]:
+        """Every directory with files in the index, sorted."""
+        with self.reading() as connection:
+            return [path for (path,) in connection.execute("SELECT path FROM directory ORDER BY path")]
+
+    def files_in(self, directory: str) -> dict[str, tuple[int, int]]:
+        """Size and modification time (ns) of each file in a directory, by name, as the index has them."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT i.name, i.size, i.mtime_ns FROM instance i JOIN directory d ON d.id = i.directory"
+                " WHERE d.path = ?",
+                (directory,),
+            )
+            return {name: (size, mtime) for name, size, mtime in rows}
+
+    def remove(self, files: Iterable[tuple[str, str]]) -> int:
+        """Remove the rows of files (directory, name), and of what is empty then; how many. Raises: OutputError."""
+        return self.write(lambda connection: self.remove_rows(connection, files))
 
 
 def _remove_empty(connection: sqlite3.Connection, series: int) -> None:
@@ -343,14 +387,3 @@ def translate(error: sqlite3.Error) -> OutputError:
         if part in text:
             return OutputError(message, hint=text)
     return OutputError("the index cannot be written", hint=text)
-
-
-def index_size(path: str) -> int:
-    """Bytes of the index and what belongs to it."""
-    total = 0
-    for suffix in ("", "-wal", "-shm"):
-        try:
-            total += os.stat(path + suffix).st_size
-        except OSError:
-            pass
-    return total

@@ -12,7 +12,15 @@ from dcmkit.archive.attributes import (
 )
 from dcmkit.dataset.part10 import clean_uid
 from dcmkit.dataset.scanner import ScannedHeader, read_items
-from dcmkit.dataset.values import CharacterSet, character_set, decode_numbers, decode_text, fold, is_number
+from dcmkit.dataset.values import (
+    CharacterSet,
+    character_set,
+    decode_integer,
+    decode_numbers,
+    decode_text,
+    fold,
+    is_number,
+)
 from dcmkit.errors import DcmkitError
 
 _BIGGEST = 1 << 63
@@ -30,7 +38,10 @@ def _kind(attribute: Attribute) -> int:
     return _NAME if attribute.is_name else _TEXT
 
 
-_PLANS = {level: tuple((_kind(a), a.tag, a) for a in BY_LEVEL[level]) for level in LEVELS}
+_PLANS = {
+    level: tuple((_kind(a), a.tag, "" if a.keyword in _EMPTY_TEXT else None, a) for a in BY_LEVEL[level])
+    for level in LEVELS
+}
 
 
 class Record:
@@ -123,33 +134,35 @@ class Record:
 
     def columns(self, level: str) -> list[str | int | None]:
         """The values of `schema.columns_of(level)`; None for what is missing or empty."""
-        values = self.header.values
+        get = self.header.values.get
         charset = self.charset
         row: list[str | int | None] = []
-        for kind, tag, attribute in _PLANS[level]:
-            raw = values.get(tag)
+        add = row.append
+        for kind, tag, missing, attribute in _PLANS[level]:
+            raw = get(tag)
             if kind == _SEQUENCE:
-                row.append(self._in_items(attribute) or None)
+                add(self._in_items(attribute) or None)
             elif not raw:
-                row.append("" if attribute.keyword in _EMPTY_TEXT else None)
+                add(missing)
                 if kind == _NAME:
-                    row.append(None)
+                    add(None)
             elif kind == _TEXT:
-                row.append(decode_text(raw, charset) or ("" if attribute.keyword in _EMPTY_TEXT else None))
+                add(decode_text(raw, charset) or missing)
             elif kind == _NAME:
                 text = decode_text(raw, charset)
-                row += text or None, fold(text) or None
+                add(text or None)
+                add(fold(text) or None)
             elif kind == _NUMBER:
-                row.append(_integer(decode_numbers(raw, attribute.vr, self.header.big_endian)))
+                add(decode_integer(raw, attribute.vr, self.header.big_endian))
             else:
-                row.append(_integer(decode_text(raw, charset)))
+                add(_integer(decode_text(raw, charset)))
         return row
 
 
 def _integer(text: str) -> int | None:
     """The (first) number in `text`, where SQLite can hold it."""
     try:
-        number = int(text.partition("\\")[0]) if len(text) < 400 else 0
+        number = int(text[:100].partition("\\")[0])
     except ValueError:
         return None
     return number if -_BIGGEST <= number < _BIGGEST else None

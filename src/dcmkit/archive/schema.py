@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 
 from dcmkit.archive.attributes import BY_LEVEL, INSTANCE, LEVELS, PATIENT, SERIES, STUDY, Attribute
-from dcmkit.errors import IndexDamagedError
+from dcmkit.errors import IndexVersionError
 
 _OWN_COLUMNS = {
     PATIENT: ("unidentified TEXT NOT NULL",),
@@ -101,11 +101,11 @@ def migrate(connection: sqlite3.Connection) -> int:
     """Bring the schema up to date; the version found. `connection` must be in autocommit mode.
 
     Raises:
-        IndexDamagedError: the index was written by a newer dcmkit.
+        IndexVersionError: the index was written by a newer dcmkit.
     """
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if found > VERSION:
-        raise IndexDamagedError(
+        raise IndexVersionError(
             "the index was written by a newer dcmkit", hint=f"its version is {found}, this one knows {VERSION}"
         )
     if found == VERSION:

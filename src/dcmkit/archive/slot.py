@@ -11,6 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dcmkit.archive import disk
 
@@ -19,7 +20,7 @@ _BEING_MADE = 60.0
 """Seconds after which a slot without an owner will never get one."""
 
 
-def _lock(fd: int) -> bool:
+def lock(fd: int) -> bool:
     """Lock an open file for this process; False when another holds it."""
     try:
         if os.name == "nt":
@@ -35,6 +36,23 @@ def _lock(fd: int) -> bool:
     return True
 
 
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Only one process at a time is in this block. Raises: OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+    try:
+        if os.name == "nt":
+            while not lock(fd):
+                time.sleep(0.05)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
 class Slot:
     """This process's place in `incoming`, a directory of the archive. Raises: OSError."""
 
@@ -48,7 +66,8 @@ class Slot:
                 self._fd = disk.create(owner)
             except FileNotFoundError:  # taken for an abandoned one; the next is luckier
                 continue
-            if _lock(self._fd) and os.path.exists(owner):
+            if lock(self._fd) and os.path.exists(owner):
+                os.write(self._fd, boot_id().encode())
                 return
             os.close(self._fd)
 
@@ -75,8 +94,11 @@ def clear(path: str) -> int:
     return len(objects)
 
 
-def abandoned(incoming: str) -> Iterator[str]:
-    """The slots of processes that died; each is locked while the caller looks at it, and removed then."""
+def abandoned(incoming: str) -> Iterator[tuple[str, bool]]:
+    """The slots of processes that died; each is locked while the caller looks at it, and removed then.
+
+    With each comes whether the system was started anew since: its process may have ended in a power cut.
+    """
     for name in sorted(_names(incoming)):
         path = os.path.join(incoming, name)
         try:
@@ -85,13 +107,41 @@ def abandoned(incoming: str) -> Iterator[str]:
             _remove_unowned(path)
             continue
         try:
-            dead = _lock(fd)
+            dead = lock(fd)
             if dead:
-                yield path
+                before = os.read(fd, 64).decode("ascii", "replace")
+                yield path, not before or before != boot_id()
         finally:
             os.close(fd)
         if dead:
             _remove(path)
+
+
+def others_active(incoming: str, own: str) -> bool:
+    """Whether a slot besides `own` is held by a living process."""
+    for name in _names(incoming):
+        path = os.path.join(incoming, name)
+        if path == own:
+            continue
+        try:
+            fd = os.open(os.path.join(path, _OWNER), os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            if not lock(fd):
+                return True
+        finally:
+            os.close(fd)
+    return False
+
+
+def boot_id() -> str:
+    """What tells one run of the system from the next, or "" where nothing does."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _remove(path: str) -> None:

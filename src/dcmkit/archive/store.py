@@ -14,10 +14,18 @@ from dcmkit.archive.filing import Stored
 from dcmkit.archive.incoming import Incoming
 from dcmkit.archive.index import Index
 from dcmkit.archive.layout import Layout, is_safe_uid
-from dcmkit.archive.recovery import remove_leftovers
-from dcmkit.archive.slot import Slot
+from dcmkit.archive.reading import read_record
+from dcmkit.archive.record import Record
+from dcmkit.archive.recovery import MARGIN, rebuild_in_place, remove_leftovers, set_aside, sweep
+from dcmkit.archive.slot import Slot, locked, others_active
 from dcmkit.dataset.dictionary import look_up
-from dcmkit.errors import InvalidDataSetError, OutputDirectoryError, UsageError
+from dcmkit.errors import (
+    IndexDamagedError,
+    IndexVersionError,
+    InvalidDataSetError,
+    OutputDirectoryError,
+    UsageError,
+)
 from dcmkit.logs import get_logger
 from dcmkit.settings import ArchiveSettings
 
@@ -66,26 +74,78 @@ class Archive:
             IndexDamagedError: a newer dcmkit wrote the index.
             OutputError: the index cannot be opened.
         """
+        existed = os.path.isdir(self._own())
         try:
             os.makedirs(self._own("incoming"), exist_ok=True)
             self._slot = Slot(self._own("incoming"))
+            if self.settings.durability != "none":
+                self.directories.sync((f"{OWN}/incoming", OWN))
+            with locked(self._own("lock")):
+                self._repair(existed)
         except OSError as error:
-            raise OutputDirectoryError(
-                f"the archive directory cannot be used: {error.strerror}", hint=self.root
-            ) from None
-        self.index.open()
-        remove_leftovers(self._own("incoming"))
+            self._leave()
+            raise OutputDirectoryError(f"the archive cannot be used: {error.strerror}", hint=self.root) from None
+        except BaseException:
+            self._leave()
+            raise
         return self
+
+    def _repair(self, existed: bool) -> None:
+        """What a killed process or a power cut left; ends without an open connection, so that workers can be forked."""
+        new = self._open_index()
+        dead, rebooted = remove_leftovers(self._own("incoming"))
+        if rebooted and not self.index.is_sound():
+            self._replace_index("damaged by a power cut")
+            new = True
+        if new and existed:
+            log.warning("the index of %s is rebuilt from the files", self.root)
+            log.warning("the index has %d objects again", rebuild_in_place(self))
+        elif dead:
+            sweep(self, self.index.last_received() - MARGIN)
+        self.index.close()
+
+    def _open_index(self) -> bool:
+        """Whether the index is a new one. Raises: IndexDamagedError when another process uses a damaged one."""
+        try:
+            return self.index.open() == 0
+        except IndexVersionError:
+            raise
+        except IndexDamagedError as error:
+            if self._slot is None or others_active(self._own("incoming"), self._slot.path):
+                raise
+            self._replace_index(error.hint)
+            return True
+
+    def _replace_index(self, why: str) -> None:
+        self.index.close()
+        aside = set_aside(self.index.path)
+        log.error("the index is damaged (%s): set aside as %s, a new one is made from the files", why, aside)
+        self.index.open()
+
+    def recover_process(self, pid: int) -> None:
+        """Repair what a dead worker process left, while others go on. Raises: OutputError."""
+        with locked(self._own("lock")):
+            dead, _ = remove_leftovers(self._own("incoming"))
+            if dead:
+                log.warning("worker %d died: looking for objects it did not index", pid)
+                sweep(self, self.index.last_received() - MARGIN)
+
+    def read_record(self, path: str) -> Record:
+        """The record of a file of this archive. Raises: InvalidDataSetError, InputError."""
+        return read_record(path, self.wanted, self.extra, lenient=self.settings.on_invalid == "store")
+
+    def _leave(self) -> None:
+        self.index.close()
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.close()
 
     def close(self) -> None:
         """Write what waits to be indexed, and go in order. Raises: OutputError when something could not be indexed."""
         try:
             self.committer.close()
         finally:
-            self.index.close()
-            slot, self._slot = self._slot, None
-            if slot is not None:
-                slot.close()
+            self._leave()
 
     def __enter__(self) -> Archive:
         return self.open()

@@ -38,6 +38,7 @@ class FileHeader(NamedTuple):
         sop_class_uid, sop_instance_uid: from the file meta; from the data set where the file meta lacks them.
         transfer_syntax_uid: how the data set is encoded (guessed where nothing says it).
         offset, length: where the encoded data set lies in the file, in bytes.
+        source_ae_title: who sent the object, where the file meta says it.
     """
 
     sop_class_uid: str
@@ -45,6 +46,7 @@ class FileHeader(NamedTuple):
     transfer_syntax_uid: str
     offset: int
     length: int
+    source_ae_title: str = ""
 
 
 class _TooShort(Exception):  # noqa: N818 - never leaves this module
@@ -123,7 +125,7 @@ def _parse(block: bytes, size: int, allow_bare: bool) -> FileHeader:
     if not (sop_class and sop_instance):
         found_class, found_instance = _uids_of_data_set(block[offset:], transfer_syntax)
         sop_class, sop_instance = sop_class or found_class, sop_instance or found_instance
-    return FileHeader(sop_class, sop_instance, transfer_syntax, offset, max(0, size - offset))
+    return FileHeader(sop_class, sop_instance, transfer_syntax, offset, max(0, size - offset), meta.get(0x0016, ""))
 
 
 def _read_meta(block: bytes, pos: int, size: int) -> tuple[dict[int, str], int]:

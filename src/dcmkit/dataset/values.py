@@ -34,6 +34,8 @@ _BINARY = {
     "US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d", "AT": "HH",
 }  # fmt: skip
 
+_INTEGERS = {"US": (2, False), "SS": (2, True), "UL": (4, False), "SL": (4, True), "UV": (8, False), "SV": (8, True)}
+
 _PLAIN_LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h", "ŧ": "t", "ŋ": "n"}
 )
@@ -131,6 +133,14 @@ def decode_numbers(raw: bytes, vr: str, big_endian: bool = False) -> str:
     if vr == "AT":
         return "\\".join(f"{group:04X}{element:04X}" for group, element in numbers.iter_unpack(raw[:usable]))
     return "\\".join([repr(number) for (number,) in numbers.iter_unpack(raw[:usable])])
+
+
+def decode_integer(raw: bytes, vr: str, big_endian: bool = False) -> int | None:
+    """The first of binary whole numbers; None where there is none."""
+    size, signed = _INTEGERS.get(vr, (0, False))
+    if not 0 < size <= len(raw):
+        return None
+    return int.from_bytes(raw[:size], "big" if big_endian else "little", signed=signed)
 
 
 @lru_cache(maxsize=32)
