@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dcmkit import uids
 from dcmkit.errors import ProtocolError, UsageError
 from dcmkit.protocol import pdu
 from dcmkit.protocol.items import encode_item, encode_sized
@@ -173,7 +174,7 @@ def test_items_in_any_order_with_unknown_ones_between() -> None:
         encode_item(0x10, b"1.2.840.10008.3.1.1.1\0"),
         encode_item(0x21, b""),
     )
-    assert rq.application_context_name == pdu.APPLICATION_CONTEXT_NAME
+    assert rq.application_context_name == uids.APPLICATION_CONTEXT_NAME
     assert rq.presentation_contexts == (PresentationContextRQ(1, "1.3", ("1.2", "1.4")),)
     assert rq.user_information.maximum_length == 4096
     assert rq.unknown == ((0x99, b"vendor"), (0x21, b""))
@@ -282,7 +283,7 @@ def test_pynetdicom_reads_a_request_the_same() -> None:
     theirs.decode(ours.encode())
     assert theirs.encode() == ours.encode()
     assert (theirs.called_ae_title, theirs.calling_ae_title) == ("CALLED", "CALLING")
-    assert theirs.application_context_name == pdu.APPLICATION_CONTEXT_NAME
+    assert theirs.application_context_name == uids.APPLICATION_CONTEXT_NAME
     contexts = [(c.context_id, c.abstract_syntax, c.transfer_syntax) for c in theirs.presentation_context]
     assert contexts == [(1, CT, [EXPLICIT, IMPLICIT]), (255, "1.2.3", [IMPLICIT])]
     assert theirs.user_information.maximum_length == 65536

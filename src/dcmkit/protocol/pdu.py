@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 from dcmkit.errors import ProtocolError, UsageError
 from dcmkit.protocol.items import Record, decode_text, encode_item, encode_text, iterate_items
 from dcmkit.protocol.user_information import USER_INFORMATION_ITEM, UserInformation, decode_user_information
+from dcmkit.uids import APPLICATION_CONTEXT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +25,6 @@ PDU_NAMES = {
     A_ASSOCIATE_RQ: "A-ASSOCIATE-RQ", A_ASSOCIATE_AC: "A-ASSOCIATE-AC", A_ASSOCIATE_RJ: "A-ASSOCIATE-RJ",
     P_DATA_TF: "P-DATA-TF", A_RELEASE_RQ: "A-RELEASE-RQ", A_RELEASE_RP: "A-RELEASE-RP", A_ABORT: "A-ABORT",
 }  # fmt: skip
-
-APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"
-"""The DICOM application context (PS3.7 A.2.1)."""
 
 _APPLICATION_CONTEXT = 0x10
 _PRESENTATION_CONTEXT_RQ = 0x20

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dcmkit.protocol.pdu import APPLICATION_CONTEXT_NAME, Abort, AssociateRJ
+from dcmkit.protocol.pdu import Abort, AssociateRJ
+from dcmkit.uids import APPLICATION_CONTEXT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection
