@@ -94,3 +94,19 @@ def test_a_symbolic_link_to_the_program(tmp_path):
 def test_python_m_dcmkit():
     done = subprocess.run([sys.executable, "-m", "dcmkit", "--version"], capture_output=True, text=True)
     assert done.stdout == f"dcmkit {__version__}\n"
+
+
+def test_main_leaves_the_collector_as_commands_need_it():
+    code = """
+import gc, sys
+from dcmkit.cli import main
+from dcmkit.cli.commands import config
+seen = []
+config.command.commands["check"].callback = lambda: seen.append(gc.isenabled())
+try:
+    main(["dcmkit", "config", "check"])
+except SystemExit as end:
+    print(seen, end.code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[True] 0\n"

@@ -97,3 +97,17 @@ def test_overview_lists_every_command():
     lines = startup.overview().splitlines()
     for name in startup.command_names():
         assert any(line.startswith(f"  {name} ") for line in lines)
+
+
+def test_garbage_is_collected_once_the_command_runs():
+    code = """
+import gc
+from dcmkit.cli import startup
+gc.disable()
+startup.started()
+print(gc.isenabled(), gc.get_freeze_count() > 0)
+count = gc.get_freeze_count()
+startup.started()
+print(gc.get_freeze_count() == count)
+"""
+    assert python(code).split() == ["True", "True", "True"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -28,9 +29,15 @@ def main(argv: list[str] | None = None) -> None:
         from dcmkit.cli.completion import main as complete
 
         sys.exit(complete(args[1:]))
+    # Objects made while starting live as long as the process: the garbage collector need not look at them, neither
+    # now (2 ms), nor while the command runs, nor at the end (3 ms). `startup.started` switches it on again.
+    gc.disable()
     from dcmkit.cli.group import group
 
-    group.main(args, "dcmkit")
+    try:
+        group.main(args, "dcmkit")
+    finally:
+        gc.freeze()
 
 
 def program_name(path: str) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dcmkit.cli.startup import import_click
+from dcmkit.cli.startup import import_click, started
 
 import_click()
 
@@ -201,6 +201,7 @@ class Tool(_Command):
         _warn_of_unknown_keys(run, self.settings_classes)
         for cls in self.settings_classes:
             run.settings(cls)
+        started()
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # click would make it exit code 1

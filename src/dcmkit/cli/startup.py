@@ -8,6 +8,7 @@ meanwhile (click's own) ever holds one.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -66,6 +67,13 @@ def import_click() -> None:
         return
     with deferred(stand_in("inspect", cleandoc=_cleandoc), stand_in("platform", **_system())):
         import click  # noqa: F401
+
+
+def started() -> None:
+    """The command begins: what is there stays; from now on garbage is collected."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _system() -> dict[str, Any]:
