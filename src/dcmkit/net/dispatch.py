@@ -98,8 +98,8 @@ class AssociationThreads:
             log.warning("association with %s ended: %s", who, error)
         except DcmkitError as error:
             log.error("association ended: %s", error)
-        except Exception:
-            log.error("association ended by a defect in dcmkit", exc_info=True)
+        except Exception as error:
+            log.error("association ended by a defect in dcmkit: %r", error, exc_info=True)
         finally:
             if association is not None:
                 association.close()
@@ -259,8 +259,8 @@ class WorkerProcesses:
                 sock.close()
             self._work(theirs)
             code = 0
-        except BaseException:
-            log.error("worker process ended by a defect in dcmkit", exc_info=True)
+        except BaseException as error:
+            log.error("worker process ended by a defect in dcmkit: %r", error, exc_info=True)
         finally:
             os._exit(code)
 

@@ -103,8 +103,10 @@ def _dispatcher(
 
 
 def _tune() -> None:
-    """What lives until the end need not be looked at by every garbage collection."""
+    """Short turns between the threads of associations and index, and no garbage collection of what lives for ever."""
     import gc
+    import sys
 
+    sys.setswitchinterval(0.0005)
     gc.collect()
     gc.freeze()

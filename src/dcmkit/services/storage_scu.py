@@ -28,7 +28,7 @@ from dcmkit.protocol.message import C_STORE_RQ, C_STORE_RSP
 from dcmkit.protocol.negotiation import propose
 from dcmkit.protocol.status import SUCCESS, WARNING, category, describe
 from dcmkit.services.association_request import association_request
-from dcmkit.uids import UNCOMPRESSED, name_of
+from dcmkit.uids import UNCOMPRESSED, is_uid, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -75,20 +75,31 @@ class File(NamedTuple):
 
 def plan(files: Iterable[File]) -> list[tuple[list[PresentationContextRQ], list[File]]]:
     """The associations the files need: the contexts of each, and the files it is for, in the files' own order."""
+    files = list(files)
     syntaxes: dict[str, dict[str, None]] = {}
-    of_class: dict[str, list[tuple[int, File]]] = {}
-    for number, file in enumerate(files):
-        sop_class = file.header.sop_class_uid
-        syntaxes.setdefault(sop_class, {})[file.header.transfer_syntax_uid] = None
-        of_class.setdefault(sop_class, []).append((number, file))
-    associations = []
+    for _, header in files:
+        syntaxes.setdefault(header.sop_class_uid, {})[header.transfer_syntax_uid] = None
+    associations: list[tuple[list[PresentationContextRQ], list[File]]] = []
+    place: dict[tuple[str, str], list[File]] = {}
     for contexts in propose((sop_class, tuple(own)) for sop_class, own in syntaxes.items()):
-        numbered = [
-            item for sop_class in dict.fromkeys(c.abstract_syntax for c in contexts) for item in of_class[sop_class]
-        ]
-        numbered.sort(key=lambda item: item[0])
-        associations.append((contexts, [file for _, file in numbered]))
-    return associations
+        group: list[File] = []
+        associations.append((contexts, group))
+        for context in contexts:
+            for syntax in context.transfer_syntaxes:
+                place.setdefault((context.abstract_syntax, syntax), group)
+    for file in files:
+        place[file.header.sop_class_uid, file.header.transfer_syntax_uid].append(file)
+    return [(contexts, group) for contexts, group in associations if group]
+
+
+def _proposable(files: Iterable[File], report: Callable[[Sent], None]) -> Iterator[File]:
+    """The files whose SOP class and transfer syntax are UIDs; the others are reported."""
+    for file in files:
+        header = file.header
+        if is_uid(header.sop_class_uid) and is_uid(header.transfer_syntax_uid):
+            yield file
+        else:
+            _report_lost([file], InvalidDataSetError("its SOP class or transfer syntax is not a UID"), report)
 
 
 def send_files(
@@ -115,7 +126,7 @@ def send_files(
         ConnectError, AssociationRejectedError: no association could be had at all; nothing was reported.
     """
     anything = False
-    for contexts, group in plan(files):
+    for contexts, group in plan(_proposable(files, report)):
         rq = association_request(settings, contexts, user_identity)
         left = group
         failures = 0
@@ -277,6 +288,8 @@ class _Batch:
             if len(view) != first:
                 raise InvalidDataSetError("the file is shorter than it was", hint="send it again")
             require_complete(descriptor, header, view)
+            if header.length % 2 and not left:
+                view = memoryview(bytes(view) + b"\0")
             keep = left > 0
             if keep:
                 os.lseek(descriptor, header.offset + first, os.SEEK_SET)
@@ -361,7 +374,8 @@ class _Batch:
         whole = len(view) // piece * piece
         association.send_data_set(content.context_id, view[:whole], last=False)
         rest = bytes(view[whole:])
-        buffer = memoryview(bytearray(piece))
+        odd = (len(view) + left) % 2
+        buffer = memoryview(bytearray(piece + odd))
         while left:
             buffer[: len(rest)] = rest
             want = min(left, piece - len(rest))
@@ -370,7 +384,10 @@ class _Batch:
                 association.abort()
                 raise ProtocolError("the file became shorter while it was sent", source=0, reason=0)
             left -= got
-            association.send_data_set(content.context_id, buffer[: len(rest) + got], last=not left)
+            end = len(rest) + got
+            if odd and not left:
+                buffer[end], end = 0, end + 1
+            association.send_data_set(content.context_id, buffer[:end], last=not left)
             rest = b""
 
 
