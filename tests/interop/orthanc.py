@@ -91,7 +91,10 @@ class Orthanc:
 def orthanc(
     directory: Path, *, plugins: Sequence[str] = (), extra_environment: dict[str, str] | None = FAST, **options: Any
 ) -> Iterator[Orthanc]:
-    """Orthanc with `options` over a configuration that takes everything; synchronous storage as by its default."""
+    """Orthanc with `options` over a configuration that takes everything; synchronous storage as by its default.
+
+    After a data set it cannot read it says nothing until its time-out ends the association; that is short here.
+    """
     http_port = free_port()
 
     def command(port: int) -> Sequence[str | os.PathLike[str]]:
@@ -102,7 +105,8 @@ def orthanc(
             "AuthenticationEnabled": False, "DicomAlwaysAllowStore": True, "DicomAlwaysAllowEcho": True,
             "DicomCheckCalledAet": False, "UnknownSopClassAccepted": True,
             "AcceptedTransferSyntaxes": ["1.2.840.10008.1.*"], "TemporaryDirectory": str(directory),
-            "DicomModalities": {}, "StableAge": 3600, "OverwriteInstances": True, **options,
+            "DicomModalities": {}, "StableAge": 3600, "OverwriteInstances": True,
+            "DicomScpTimeout": 2, **options,
         }  # fmt: skip
         path = directory / "orthanc.json"
         path.write_text(json.dumps(configuration, indent=1))

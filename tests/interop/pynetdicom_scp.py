@@ -12,6 +12,8 @@ from pynetdicom.events import Event
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import Verification
 
+COLOR_PALETTE_STORAGE = "1.2.840.10008.5.1.4.39.1"
+
 
 def store(event: Event, directory: str) -> int:
     """Write the data set as received behind fresh file meta information."""
@@ -29,8 +31,11 @@ def main() -> None:
     entity = AE(ae_title="PYNETDICOM")
     entity.maximum_pdu_size = 0
     entity.add_supported_context(Verification)
-    for context in AllStoragePresentationContexts:
-        entity.add_supported_context(str(context.abstract_syntax), uid.AllTransferSyntaxes)
+    for abstract_syntax in [
+        COLOR_PALETTE_STORAGE,
+        *(context.abstract_syntax for context in AllStoragePresentationContexts),
+    ]:
+        entity.add_supported_context(abstract_syntax, uid.AllTransferSyntaxes)
     handlers = [(evt.EVT_C_STORE, store, [directory])]
     entity.start_server(("127.0.0.1", port), block=True, evt_handlers=handlers)
 

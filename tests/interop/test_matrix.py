@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -124,13 +125,19 @@ def test_dcmkit_stores_what_orthanc_sends(archive: Receiver, samples: Samples, t
 # --- dcmkit sends ------------------------------------------------------------------------------------------------
 
 
-RECEIVERS: dict[str, tuple[str, Callable[[Path], contextlib.AbstractContextManager[Receiver]]]] = {
-    "storescp": ("DCMTK", dcmtk_storescp),
-    "storescp+B+xa": ("DCMTK", lambda directory: dcmtk_storescp(directory, "+B", "+xa")),
-    "pynetdicom": ("pynetdicom", pynetdicom_storescp),
-    "orthanc": ("Orthanc", lambda directory: orthanc_receiver(directory)),
-    "dcmkit": ("dcmkit", dcmkit_storescp),
-}
+PALETTES = r"fall|hotiron|hotmetalblue|pet|pet20step|spring|summer|winter"
+MISLABELLED = r"SC_rgb_jpeg|rtdose_rle|rtdose_rle_1frame|explicit_VR-UN"
+"""Their data sets are not encoded as their transfer syntax says; a receiver that parses them says so."""
+NEAR_LOSSLESS = r"JPEGLSNearLossless_\d\d|SC_rgb_jls_lossy_\w+"
+
+
+class Kind(NamedTuple):
+    """A receiver: the peer it belongs to, how it starts, and the samples it has reason to refuse."""
+
+    peer: str
+    start: Callable[[Path], contextlib.AbstractContextManager[Receiver]]
+    refuses: str = r"(?!)"
+    uncompressed_only: bool = False
 
 
 @contextlib.contextmanager
@@ -139,32 +146,70 @@ def orthanc_receiver(directory: Path) -> Iterator[Receiver]:
         yield as_receiver(running)
 
 
+RECEIVERS = {
+    "storescp": Kind("DCMTK", dcmtk_storescp, f"{PALETTES}|{MISLABELLED}", uncompressed_only=True),
+    "storescp+B+xa": Kind("DCMTK", lambda directory: dcmtk_storescp(directory, "+B", "+xa"), PALETTES),
+    "pynetdicom": Kind("pynetdicom", pynetdicom_storescp),
+    "orthanc": Kind("Orthanc", orthanc_receiver, f"{PALETTES}|{MISLABELLED}|{NEAR_LOSSLESS}"),
+    "dcmkit": Kind("dcmkit", dcmkit_storescp),
+}
+
+
 @pytest.mark.parametrize("name", RECEIVERS)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, about what the samples hold on purpose
 def test_dcmkit_sends_every_file(name: str, samples: Samples, tmp_path: Path, need: Need) -> None:
-    peer, start = RECEIVERS[name]
-    need("dcmkit", peer)
+    kind = RECEIVERS[name]
+    need("dcmkit", kind.peer)
     report = tmp_path / "report.jsonl"
-    with start(tmp_path / "peer") as receiver:
+    with kind.start(tmp_path / "peer") as receiver:
         done = passage(receiver, lambda port: dcmkit_storescu(port, samples.values(), "--report", str(report)))
-    lines = [json.loads(line) for line in report.read_text().splitlines()]
-    assert len(lines) == len(samples)
-    wrong = {uid: found for uid, path in samples.items() if (found := arrived(uid, path, done))}
-    assert wrong == {}, done.sent.talk[-3000:]
+    entries = {entry["file"]: entry for entry in map(json.loads, report.read_text().splitlines())}
+    assert len(entries) == len(samples)
+    wrong = {}
+    for uid, path in samples.items():
+        stored = entries[str(path)]["status"] == "0000"
+        found = arrived(uid, path, done) if stored or not may_refuse(kind, path) else ""
+        if found:
+            wrong[path.name] = f"{found}: {entries[str(path)]}"
+    assert wrong == {}, done.sent.talk[-2000:]
 
 
 def arrived(uid: str, path: Path, done: Passage) -> str:
     """What is wrong with one file after a passage; "" when it went out and lies at the peer as it should."""
-    part10 = read_part10(path)
     if uid not in done.messages:
-        return f"{path.name} was not sent"
+        return "was not sent"
     if uid not in done.stored:
-        return f"{path.name} did not arrive"
-    kept = read_part10(done.stored[uid])
-    same_syntax = kept.transfer_syntax_uid == part10.transfer_syntax_uid
-    if same_syntax and done.messages[uid].data_set != part10.data_set:
-        return f"{path.name} was sent with other bytes"
+        return "did not arrive"
+    ours, kept = read_part10(path), read_part10(done.stored[uid])
+    if kept.transfer_syntax_uid == ours.transfer_syntax_uid:
+        even = ours.data_set + b"\0" * (len(ours.data_set) % 2)  # PS3.5 A.5: a deflated stream may be padded
+        if done.messages[uid].data_set != even:
+            return "was sent with other bytes"
+        if kept.data_set == even:
+            return ""
     return difference(path, done.stored[uid])
+
+
+def may_refuse(kind: Kind, path: Path) -> bool:
+    """Whether a receiver has a reason not to take a sample, or there is no decoder for what it would take."""
+    if re.fullmatch(rf"\d+-({kind.refuses})\.dcm", path.name):
+        return True
+    return kind.uncompressed_only and is_compressed(path) and not can_decode(path)
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether the pixels are encapsulated."""
+    return read_part10(path).transfer_syntax_uid.startswith(("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.5"))
+
+
+def can_decode(path: Path) -> bool:
+    """Whether pydicom decodes the file with what is installed."""
+    from pydicom import dcmread
+
+    try:
+        return dcmread(path).pixel_array is not None
+    except Exception:  # whatever a plugin raises: it cannot
+        return False
 
 
 def test_matrix_needs_a_peer() -> None:

@@ -35,7 +35,8 @@ class FileHeader(NamedTuple):
     """What a file's first bytes say.
 
     Attributes:
-        sop_class_uid, sop_instance_uid: from the file meta; from the data set where the file meta lacks them.
+        sop_class_uid, sop_instance_uid: the data set's, where they can be seen; otherwise the file meta's. They should
+            be equal (PS3.10 7.1), but a peer compares those of a C-STORE-RQ with the data set's (PS3.4 B.2.3).
         transfer_syntax_uid: how the data set is encoded (guessed where nothing says it).
         offset, length: where the encoded data set lies in the file, in bytes.
         source_ae_title: who sent the object, where the file meta says it.
@@ -122,9 +123,9 @@ def _parse(block: bytes, size: int, allow_bare: bool) -> FileHeader:
         raise InvalidDataSetError("the file is not a DICOM file", hint="no data set begins where one should")
     transfer_syntax = meta.get(0x0010, "") or _guess_transfer_syntax(block[offset : offset + 8])
     sop_class, sop_instance = meta.get(0x0002, ""), meta.get(0x0003, "")
-    if not (sop_class and sop_instance):
+    if not (_holds(block, sop_class, offset) and _holds(block, sop_instance, offset)):
         found_class, found_instance = _uids_of_data_set(block[offset:], transfer_syntax)
-        sop_class, sop_instance = sop_class or found_class, sop_instance or found_instance
+        sop_class, sop_instance = found_class or sop_class, found_instance or sop_instance
     return FileHeader(sop_class, sop_instance, transfer_syntax, offset, max(0, size - offset), meta.get(0x0016, ""))
 
 
@@ -171,6 +172,11 @@ def _guess_transfer_syntax(head: bytes) -> str:
     if head[4:6] not in SHORT_VRS | LONG_VRS:
         return IMPLICIT_VR_LITTLE_ENDIAN
     return EXPLICIT_VR_BIG_ENDIAN if head[:1] == b"\0" and head[1:2] != b"\0" else EXPLICIT_VR_LITTLE_ENDIAN
+
+
+def _holds(block: bytes, uid: str, offset: int) -> bool:
+    """Whether the data set seems to say the same: so it nearly always is, and this is quickly seen."""
+    return bool(uid) and block.find(uid.encode("ascii", "replace"), offset) >= 0
 
 
 def _uids_of_data_set(block: bytes, transfer_syntax_uid: str) -> tuple[str, str]:
