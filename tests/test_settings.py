@@ -25,6 +25,7 @@ class Sample(s.Settings):
     ratio: float = s.option(0.5, "--ratio", minimum=0, help="a number")
     loud: bool = s.option(False, "--loud", help="a flag")
     many: tuple[str, ...] = s.option((), "--many", multiple=True, help="a list")
+    ae: str = s.option("X", "--title", check=s.ae_title, help="an AE title")
     word: str = s.option("", "--word", secret=True, help="a secret")
 
 
@@ -85,6 +86,8 @@ def test_repr_hides_secrets():
         ("level", "high", "high"),
         ("count", "7", 7),
         ("count", 7.0, 7),
+        ("ae", "  A B ", "A B"),
+        ("ae", "SIXTEEN_LETTERS_", "SIXTEEN_LETTERS_"),
         ("ratio", "1e3", 1000.0),
         ("ratio", 2, 2.0),
         ("loud", "Yes", True),
@@ -119,6 +122,10 @@ def test_convert(field, value, expected):
         ("ratio", [1], "[1] is not a number"),
         ("loud", "perhaps", "'perhaps' is neither true nor false (say true or false)"),
         ("loud", 1, "1 is neither true nor false (say true or false)"),
+        ("ae", "  ", "an AE title has at least one character that is no space"),
+        ("ae", "SEVENTEEN_LETTERS", "'SEVENTEEN_LETTERS' is too long; an AE title has at most 16 characters"),
+        ("ae", "A\\B", r"'A\\B' is not an AE title (only ASCII characters, no backslash)"),
+        ("ae", "Ü", "'Ü' is not an AE title (only ASCII characters, no backslash)"),
         ("many", 5, "5 is not a list of texts"),
         ("many", [5], "5 is not a text"),
     ],

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from dcmkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import dataclass_transform
 else:
 
@@ -52,10 +54,11 @@ class Option:
         shortcuts: flags that stand for one value each.
         secret: never shown in `config show`, logs, `repr()` or the process title.
         multiple: may be given several times; the field is a tuple.
+        check: gets a text that is otherwise good, returns it (perhaps tidied) or raises UsageError.
     """
 
     __slots__ = (
-        "choices", "complete", "default", "flags", "help", "maximum", "metavar", "minimum", "multiple", "name",
+        "check", "choices", "complete", "default", "flags", "help", "maximum", "metavar", "minimum", "multiple", "name",
         "off_flags", "secret", "shortcuts", "unit",
     )  # fmt: skip
 
@@ -75,6 +78,7 @@ class Option:
         shortcuts: tuple[Shortcut, ...] = (),
         secret: bool = False,
         multiple: bool = False,
+        check: Callable[[str], str] | None = None,
     ) -> None:
         self.name = ""
         self.default = default
@@ -90,6 +94,7 @@ class Option:
         self.shortcuts = shortcuts
         self.secret = secret
         self.multiple = multiple
+        self.check = check
 
     @property
     def is_flag(self) -> bool:
@@ -121,7 +126,7 @@ class Option:
             raise UsageError(f"{value!r} is not a text")
         if self.choices and value not in self.choices:
             raise UsageError(f"{value!r} is none of {', '.join(self.choices)}", hint=_closest(value, self.choices))
-        return value
+        return self.check(value) if self.check is not None else value
 
     def _in_range(self, number: float) -> float:
         unit = f" {self.unit}" if self.unit else ""
@@ -130,6 +135,22 @@ class Option:
         if self.maximum is not None and number > self.maximum:
             raise UsageError(f"{number:.12g} is too large; the largest is {self.maximum:.12g}{unit}")
         return number
+
+
+def ae_title(text: str) -> str:
+    """An AE title without the spaces around it, which mean nothing (PS3.5 6.2, AE).
+
+    Raises:
+        UsageError: empty, longer than 16 characters, or with a backslash, control or non-ASCII character.
+    """
+    title = text.strip(" ")
+    if not title:
+        raise UsageError("an AE title has at least one character that is no space")
+    if len(title) > 16:
+        raise UsageError(f"{title!r} is too long; an AE title has at most 16 characters")
+    if not (title.isascii() and title.isprintable()) or "\\" in title:
+        raise UsageError(f"{title!r} is not an AE title", hint="only ASCII characters, no backslash")
+    return title
 
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -239,7 +260,9 @@ class AssociationSettings(Settings):
     section: ClassVar[str] = "association"
     title: ClassVar[str] = "association options"
 
-    calling_ae_title: str = option("DCMKIT", "-aet", "--aetitle", metavar="AETITLE", help="my own AE title")
+    calling_ae_title: str = option(
+        "DCMKIT", "-aet", "--aetitle", metavar="AETITLE", check=ae_title, help="my own AE title"
+    )
     max_pdu: int = option(
         262144, "-pdu", "--max-pdu", metavar="BYTES", minimum=4096, maximum=16777216, unit="bytes",
         help="maximum length of PDU I announce to the peer",
@@ -264,7 +287,9 @@ class RequestorSettings(AssociationSettings):
     section: ClassVar[str] = "association"
     title: ClassVar[str] = "association options"
 
-    called_ae_title: str = option("ANY-SCP", "-aec", "--call", metavar="AETITLE", help="AE title of the peer")
+    called_ae_title: str = option(
+        "ANY-SCP", "-aec", "--call", metavar="AETITLE", check=ae_title, help="AE title of the peer"
+    )
     connection_timeout: float = option(
         30.0, "-to", "--timeout", metavar="SECONDS", minimum=0, unit="seconds",
         help="how long to wait for the TCP connection (0: as long as the system does)",
@@ -332,7 +357,7 @@ class ListenerSettings(Settings):
         False, "--check-called-ae-title", help="reject associations that call another AE title than mine"
     )
     allowed_calling_ae_titles: tuple[str, ...] = option(
-        (), "--allow-calling-ae-title", metavar="AETITLE", multiple=True,
+        (), "--allow-calling-ae-title", metavar="AETITLE", multiple=True, check=ae_title,
         help="accept associations from this calling AE title only; may be given several times (default: any)",
     )  # fmt: skip
 
