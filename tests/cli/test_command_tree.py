@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+
 from dcmkit.cli.command_tree import command_tree
+from dcmkit.cli.parser import is_option
 from dcmkit.cli.startup import command_names
 from dcmkit.settings import LoggingSettings, RequestorSettings
 
@@ -59,3 +62,16 @@ def test_descriptions_are_paragraphs_on_one_line():
     for command in TREE.commands:
         assert command.description, command.path
         assert all("\n" not in paragraph for paragraph in command.description)
+
+
+def test_examples_use_options_that_exist():
+    for command in TREE.commands:
+        assert command.examples, command.path
+        for text, line in command.examples:
+            words = shlex.split(line)
+            assert not text.endswith((".", ":"))
+            assert words[: 1 + len(command.path)] == ["dcmkit", *command.path]
+            flags = {
+                flag for member in (command, *command.commands) for option in member.options for flag in option.flags
+            }
+            assert {word for word in words if is_option(word)} <= flags

@@ -17,6 +17,12 @@ from dcmkit.settings import Option, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+EXAMPLES = (
+    ("Begin a configuration file", "dcmkit config init"),
+    ("See where storescp's settings come from", "dcmkit config show storescp"),
+    ("Look for mistakes in a file", "dcmkit config check --config site.toml"),
+)
+
 command = tool_group(
     "config",
     """Show where settings come from, check the configuration file, or begin one.

@@ -17,6 +17,11 @@ from dcmkit.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 
 log = get_logger("echoscu")
 
+EXAMPLES = (
+    ("Ask whether a peer answers, and see how fast", "dcmkit echoscu localhost 6066 -aec RACCOON_SCP -v"),
+    ("Ask a configured peer ten times", "dcmkit echoscu @pacs --repeat 10"),
+)
+
 
 @tool("echoscu")
 @settings_options(RequestorSettings, UserIdentitySettings, tool_defaults={"calling_ae_title": "ECHOSCU"})

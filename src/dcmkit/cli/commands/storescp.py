@@ -8,6 +8,18 @@ from dcmkit.cli.configuration import port_number
 from dcmkit.cli.options import build, settings_options, tool
 from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
 
+EXAMPLES = (
+    ("Receive on port 6066 into the directory archive", "dcmkit storescp 6066 -aet RACCOON_SCP -od archive -v"),
+    (
+        "Two worker processes, folders by patient and study date",
+        "dcmkit storescp 6066 --workers 2 --layout '{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm'",
+    ),
+    (
+        "Take objects from two peers only",
+        "dcmkit storescp 6066 --allow-calling-ae-title CT1 --allow-calling-ae-title MR1",
+    ),
+)
+
 
 @tool("storescp")
 @settings_options(

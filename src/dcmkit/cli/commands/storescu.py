@@ -18,6 +18,12 @@ from dcmkit.settings import RequestorSettings, UserIdentitySettings
 
 log = get_logger("storescu")
 
+EXAMPLES = (
+    ("Send what a directory holds", "dcmkit storescu localhost 6066 -aec RACCOON_SCP --scan-directories study/"),
+    ("Send to a configured peer, and keep a record", "dcmkit storescu @pacs study/ --report sent.jsonl"),
+    ("Send the files of a list", "dcmkit storescu @pacs @list.txt"),
+)
+
 
 @tool("storescu")
 @settings_options(RequestorSettings, UserIdentitySettings, tool_defaults={"calling_ae_title": "STORESCU"})
