@@ -99,7 +99,9 @@ class Association:
 
         Raises:
             ConnectError, AssociationRejectedError, AssociationAbortedError, PeerTimeoutError, ConnectionLostError.
+            UsageError: `rq` holds what no PDU can say.
         """
+        encoded = rq.encode()
         transport = Transport(connect(host, port, settings.connection_timeout), settings.socket_timeout)
         protocol = AssociationProtocol(
             requestor=True, maximum_length=settings.max_pdu, send_limit=settings.max_send_pdu
@@ -107,7 +109,7 @@ class Association:
         association = cls(transport, protocol, settings, patience=settings.acse_timeout)
         association.rq = rq
         try:
-            transport.send([rq.encode()])
+            transport.send([encoded])
         except NetworkError:
             transport.close()
             raise

@@ -133,6 +133,12 @@ class _Policy(AcceptorPolicy):
         """Whether one of the services answers for it."""
         return is_uid(abstract_syntax) and self._ae.service_for(abstract_syntax) is not None
 
+    def choose(self, abstract_syntax: str, proposed: Sequence[str]) -> str:
+        """The transfer syntax to accept, of those the service takes."""
+        service = self._ae.service_for(abstract_syntax)
+        taken = service.transfer_syntaxes(abstract_syntax) if service is not None else None
+        return super().choose(abstract_syntax, [uid for uid in proposed if uid in taken] if taken else proposed)
+
 
 def refusal(request: Message, message_id: int) -> Message:
     """The response to a request that is not understood, of the request's own kind where that is known."""

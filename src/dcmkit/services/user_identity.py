@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from dcmkit.protocol.user_information import UserIdentity
     from dcmkit.settings import UserIdentitySettings
 
-_FILE_LIMIT = 65535
-"""Bytes the primary field holds (PS3.7 D.3.3.7.1)."""
+LIMIT = 65000
+"""Bytes of an identity. The user information item around it has a 16-bit length (PS3.8 9.3.2.3) and holds more."""
 
 
 def identity(settings: UserIdentitySettings) -> UserIdentity | None:
     """The user identity to send, or None where none is set.
 
     Raises:
-        UsageError: several kinds at once, or a password without a user.
+        UsageError: several kinds at once, a password without a user, or longer than the field for it.
         InputError: the file with the ticket, assertion or token cannot be read, or is too long.
     """
     kinds = [name for name in ("user", "kerberos", "saml", "jwt") if getattr(settings, name)]
@@ -35,6 +35,8 @@ def identity(settings: UserIdentitySettings) -> UserIdentity | None:
     response = settings.positive_response
     if kinds[0] == "user":
         user, password = settings.user.encode(), settings.password.encode()
+        if len(user) + len(password) > LIMIT:
+            raise UsageError(f"user and password are longer than a user identity may be ({LIMIT} bytes)")
         if password or settings.empty_password:
             return item.UserIdentity(item.USERNAME_AND_PASSWORD, response, user, password)
         return item.UserIdentity(item.USERNAME, response, user, b"")
@@ -45,9 +47,9 @@ def identity(settings: UserIdentitySettings) -> UserIdentity | None:
 def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            data = file.read(_FILE_LIMIT + 1)
+            data = file.read(LIMIT + 1)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(data) > _FILE_LIMIT:
-        raise InputError(f"{path} is longer than a user identity may be ({_FILE_LIMIT} bytes)")
+    if len(data) > LIMIT:
+        raise InputError(f"{path} is longer than a user identity may be ({LIMIT} bytes)")
     return data
