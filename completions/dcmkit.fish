@@ -37,7 +37,7 @@ complete -c dcmkit -n '__dcmkit_only' -l config -r -F -d 'read this configuratio
 complete -c dcmkit -n '__dcmkit_only' -l version -d 'print the version and exit'
 complete -c dcmkit -n '__dcmkit_only' -s h -l help -d 'show this message and exit'
 complete -c dcmkit -n '__dcmkit_only config' -a show -d 'Print the settings in force for TOOL (or those shared by all tools), each wit...'
-complete -c dcmkit -n '__dcmkit_only config' -a check -d 'Check the configuration files (or the one given with --config): every key, va...'
+complete -c dcmkit -n '__dcmkit_only config' -a check -d 'Check the configuration files (or the one given with --config) and the enviro...'
 complete -c dcmkit -n '__dcmkit_only config' -a init -d 'Write a configuration file with every setting in it, commented out, to begin ...'
 complete -c dcmkit -n '__dcmkit_only config' -l config -r -F -d 'read this configuration file instead of the user\'s and the system\'s'
 complete -c dcmkit -n '__dcmkit_only config' -l version -d 'print the version and exit'

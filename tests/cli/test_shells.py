@@ -42,6 +42,7 @@ CASES = [
     ("dcmkit storescu +tls a b host 104 stu", "study"),
     ("dcmkit storescu --report fi", "file.dcm"),
     ("dcmkit storescu -od s", "study"),
+    ("dcmkit storescu --log-level=in", "--log-level=info"),
     ("dcmkit storescu -xs Impl", "ImplicitVRLittleEndian"),
     ("dcmkit storescu -aet ", ""),
     ("dcmkit storescu host ", ""),
@@ -97,7 +98,13 @@ class TestShells:
         assert completed("bash", shells.bash(TREE), driver, home) == EXPECTED
 
     def test_bash_replaces_only_what_follows_a_word_break(self, home):
-        cases = [("dcmkit storescu @pa", "pacs"), ("dcmkit storescu @", "pacs archive"), ("dcmkit storescu +x", "+x=")]
+        cases = [
+            ("dcmkit storescu @pa", "@pacs"),
+            ("dcmkit storescu @", "@pacs @archive"),
+            ("dcmkit storescu +x", "+x="),
+            ("dcmkit storescu --log-level=in", "info"),
+            ("dcmkit storescu --report=fi", "file.dcm"),
+        ]
         driver = "COMP_WORDBREAKS=$' \\t\\n\"\\'@><=;|&(:'\n" + BASH
         got = completed("bash", shells.bash(TREE), driver, home, cases)
         assert got == {line: sorted(words.split()) for line, words in cases}
@@ -107,11 +114,12 @@ class TestShells:
 
     def test_zsh(self, home):
         driver = r"""
-compadd() { shift; print -rn -- "${(M)@:#$PREFIX*} " }
+compadd() { shift; print -rn -- "${(M)@:#$PREFIX*} " | sed "s/[^ ]/$BEFORE&/" }
 _files() { [[ $1 == -/ ]] && print -rn -- ${PREFIX}*(N/) || print -rn -- ${PREFIX}*(N) }
 _hosts() { }
+compset() { BEFORE=${PREFIX%%=*}=; PREFIX=${PREFIX#*=} }
 _message() { }
-try() { words=("${(@s: :)1}"); CURRENT=$#words; PREFIX=$words[-1]; _dcmkit; print }
+try() { words=("${(@s: :)1}"); CURRENT=$#words; PREFIX=$words[-1]; BEFORE=; _dcmkit; print }
 """
         text = "compdef() { }\n" + shells.zsh(TREE)
         assert completed("zsh", text, driver, home) == EXPECTED

@@ -121,7 +121,7 @@ class Configuration:
         for table, known in tables:
             for key, entry in table.items():
                 if key not in known:
-                    sentences.append(f"{entry.origin}: no such key{_suggestion(key, known)}")
+                    sentences.append(f"{entry.origin}: no such key{suggestion(key, known)}")
         return sentences
 
 
@@ -181,7 +181,8 @@ def _load_toml(path: str) -> dict[str, Any]:
     return tables
 
 
-def _suggestion(key: str, known: set[str]) -> str:
+def suggestion(key: str, known: set[str]) -> str:
+    """`; did you mean ...?` if something like `key` is known, else nothing."""
     from difflib import get_close_matches
 
     close = get_close_matches(key, known, 1)

@@ -77,10 +77,10 @@ def _quote(text: str) -> str:
 
 _BASH = r"""
 _dcmkit() {
-    local members flags operands kind='' command='' first='' seen=0 skip=0 index word prefix=''
+    local members flags operands kind='' command='' first='' seen=0 skip=0 index word given='' prefix=''
     local line=${COMP_LINE:0:COMP_POINT}
     local -a words
-    # COMP_WORDS is cut at @ and =, which are part of dcmkit's words.
+    # COMP_WORDS is cut at = and :, which are part of dcmkit's words.
     read -ra words <<< "$line"
     [[ $line == *[[:space:]] ]] && words+=('')
     local last=$((${#words[@]} - 1))
@@ -102,6 +102,10 @@ _dcmkit() {
         fi
     done
     COMPREPLY=()
+    if [[ -z $kind && $cur == --*=* ]] && _dcmkit_value "$command:${cur%%=*}"; then
+        given=${cur%%=*}=
+        cur=${cur#*=}
+    fi
     case $kind in
         words*) _dcmkit_words "${kind#words }" ;;
         ask*) _dcmkit_words "$("${words[0]}" --complete "${kind#ask }" 2>/dev/null)" ;;
@@ -122,15 +126,18 @@ _dcmkit() {
                 _dcmkit_files -d
             fi ;;
     esac
-    # bash replaces only what follows the last word break.
-    for word in @ = :; do
+    # bash replaces only what follows the last word break (but an @ before a word counts as part of it).
+    cur=$given$cur
+    for word in = :; do
         if [[ $COMP_WORDBREAKS == *"$word"* && $cur == *"$word"* ]]; then
             word=${cur%"${cur##*"$word"}"}
             ((${#word} > ${#prefix})) && prefix=$word
         fi
     done
-    [[ -n $prefix ]] && COMPREPLY=("${COMPREPLY[@]#"$prefix"}")
-    return 0
+    for index in "${!COMPREPLY[@]}"; do
+        word=$given${COMPREPLY[index]}
+        COMPREPLY[index]=${word#"$prefix"}
+    done
 }
 
 _dcmkit_words() {
@@ -167,6 +174,9 @@ _dcmkit() {
             ((seen++)) || first=$word
         fi
     done
+    if [[ -z $kind && $PREFIX == --*=* ]] && _dcmkit_value "$command:${PREFIX%%=*}"; then
+        compset -P '*='
+    fi
     case $kind in
         words*) compadd -- ${=kind#words } ;;
         ask*) compadd -- ${(f)"$($words[1] --complete ${kind#ask } 2>/dev/null)"} ;;

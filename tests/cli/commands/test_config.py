@@ -114,6 +114,14 @@ def test_check_finds_everything(path):
         assert text in result.stderr, text
 
 
+def test_check_looks_at_the_environment():
+    result = run("check", env={"DCMKIT_MAX_PUD": "1", "DCMKIT_WORKERS": "two", "DCMKIT_CALLED_AE_TITLE": "FINE"})
+    assert result.exit_code == 1
+    assert "environment variable DCMKIT_MAX_PUD: no such setting; did you mean DCMKIT_MAX_PDU?" in result.stderr
+    assert "environment variable DCMKIT_WORKERS: 'two' is not a whole number" in result.stderr
+    assert "2 problems found" in result.stderr
+
+
 def test_check_of_a_named_file(tmp_path):
     other = tmp_path / "other.toml"
     write(other, "[association]\nmax_pdu = 8192")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmkit.cli.configuration import NODE_SETTINGS, Configuration, standard_paths
+from dcmkit.cli.configuration import NODE_SETTINGS, Configuration, standard_paths, suggestion
 from dcmkit.cli.invocation import Invocation, known_keys
 from dcmkit.cli.options import Tool, describe, invocation, tool_group
 from dcmkit.cli.output import FORMATS, emit, say
@@ -75,12 +75,12 @@ def shown(option: Option | None, value: Any) -> Any:
 
 @command.command("check")
 def check() -> ExitCode:
-    """Check the configuration files (or the one given with --config): every key, value and node.
+    """Check the configuration files (or the one given with --config) and the environment: keys, values, nodes.
 
     Prints each problem on stderr; exits with 0 if there is none and with 1 otherwise.
     """
     configuration = invocation().configuration
-    problems = list(find_problems(configuration))
+    problems = [*find_problems(configuration), *_bad_variables()]
     for problem in problems:
         say(problem)
     if problems:
@@ -121,6 +121,17 @@ def _bad_value(option: Option | None, value: Any, origin: str) -> Iterator[str]:
             option.convert(value)
     except UsageError as error:
         yield f"{origin}: {error}"
+
+
+def _bad_variables() -> Iterator[str]:
+    options = {option.environment_variable: option for option in _options_by_section(tools()).values()}
+    for name in sorted(os.environ):
+        if not name.startswith("DCMKIT_") or name == "DCMKIT_CONFIG" or not os.environ[name]:
+            continue
+        if name in options:
+            yield from _bad_value(options[name], os.environ[name], f"environment variable {name}")
+        else:
+            yield f"environment variable {name}: no such setting{suggestion(name, set(options))}"
 
 
 def _readable_secrets(configuration: Configuration) -> Iterator[str]:
