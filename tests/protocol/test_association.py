@@ -49,11 +49,7 @@ def acceptance(maximum_length: int = 16384) -> pdu.AssociateAC:
 
 
 def give(protocol: AssociationProtocol, data: bytes | Iterable[bytes | memoryview]) -> None:
-    raw = data if isinstance(data, bytes) else b"".join(map(bytes, data))
-    lent = protocol.lend()
-    assert len(lent) >= len(raw)
-    lent[: len(raw)] = raw
-    protocol.received(len(raw))
+    protocol.prime(data if isinstance(data, bytes) else b"".join(map(bytes, data)))
 
 
 def pair(maximum_length: int = 16384) -> tuple[AssociationProtocol, AssociationProtocol]:

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 log = get_logger("net")
 
+_SOON = 1.0
+"""Seconds after which an association counts as idle."""
+
 _LINGER = 1.0
 """Seconds the peer gets to read our last PDU before the connection is closed."""
 
@@ -153,12 +156,7 @@ class Association:
         transport = Transport(sock, settings.socket_timeout)
         protocol = AssociationProtocol(requestor=False, maximum_length=settings.max_pdu)
         association = cls(transport, protocol, settings, patience=settings.acse_timeout)
-        for start in range(0, len(received), 65536):
-            piece = received[start : start + 65536]
-            protocol.lend()[: len(piece)] = piece
-            protocol.received(len(piece))
-            if start + 65536 < len(received) and protocol.next_event() is not None:
-                raise ProtocolError("more than an A-ASSOCIATE-RQ came before the answer", reason=2)
+        protocol.prime(received)
         event = association._next_event()
         if isinstance(event, (TransportClosed, Aborted)):
             transport.close()
@@ -292,8 +290,16 @@ class Association:
         if self._in_message:
             transport.acknowledge()  # a peer with Nagle's algorithm may be waiting for it
             transport.set_receive_timeout(self._settings.socket_timeout)
-        else:
-            transport.set_receive_timeout(self._patience)
+            return transport.receive_into(view)
+        patience = self._patience
+        if not patience or patience > _SOON:
+            transport.set_receive_timeout(_SOON)
+            try:
+                return transport.receive_into(view)
+            except PeerTimeoutError:
+                self._protocol.drop_buffer()  # thousands of idle associations are not to hold one each
+                view = self._protocol.lend()
+        transport.set_receive_timeout(patience)
         return transport.receive_into(view)
 
     def _fail(self, error: AssociationAbortedError) -> NoReturn:

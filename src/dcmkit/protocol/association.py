@@ -58,6 +58,7 @@ class AssociationProtocol:
         self._closed = False
         self.lend = self._reader.lend
         self.received = self._reader.received
+        self.prime = self._reader.prime
         self.drop_buffer = self._reader.drop_buffer
 
     @property

@@ -18,7 +18,10 @@ from dcmkit.errors import ProtocolError
 P_DATA_TF = 0x04
 
 BUFFER_SIZE = 256 * 1024
-"""Size of the lent buffer in bytes; its pages are touched only as data arrives, so an idle association is small."""
+"""Size of the lent buffer in bytes, once a peer has shown that it fills a small one."""
+
+SMALL_BUFFER_SIZE = 16 * 1024
+"""Size of the lent buffer of an association that has not sent much yet, in bytes."""
 
 PDU_BODY_CAP = 1024 * 1024
 """Longest PDU other than P-DATA-TF, in bytes. 128 contexts with 60 transfer syntaxes each take about 200 kB."""
@@ -57,12 +60,13 @@ class PDUReader:
 
     __slots__ = (
         "_announced", "_body", "_body_left", "_body_type", "_buffer", "_context_id", "_control", "_end", "_in_pdv",
-        "_pdu_left", "_pdv_left", "_start", "_view", "oversized",
+        "_pdu_left", "_pdv_left", "_size", "_start", "_view", "oversized",
     )  # fmt: skip
 
     def __init__(self, announced: int = BUFFER_SIZE) -> None:
-        self._buffer: bytearray | None = None
-        self._view = memoryview(b"")
+        self._buffer = bytearray()
+        self._view = memoryview(self._buffer)
+        self._size = SMALL_BUFFER_SIZE  # of the next buffer
         self._start = self._end = 0
         self._announced = announced
         self._pdu_left = 0  # bytes left of the current P-DATA-TF, the current PDV excluded
@@ -80,17 +84,16 @@ class PDUReader:
         return self._end > self._start or self._pdu_left > 0 or self._in_pdv or self._body is not None
 
     def lend(self) -> memoryview:
-        """The memory to receive into, at least half of `BUFFER_SIZE`. Ends the life of all views given out."""
-        if self._buffer is None:
-            self._buffer = bytearray(BUFFER_SIZE)
-            self._view = memoryview(self._buffer)
+        """The memory to receive into, never empty. Ends the life of all views given out."""
         start, end = self._start, self._end
         if start == end:
             self._start = self._end = 0
+            if len(self._view) != self._size:
+                self._buffer = bytearray(self._size)
+                self._view = memoryview(self._buffer)
             return self._view
         if start:
-            # What is left is less than a header, or a reader that did not read on: either way short.
-            left = end - start
+            left = end - start  # less than a header: whatever else there is was taken
             self._view[:left] = self._buffer[start:end]
             self._start, self._end = 0, left
             end = left
@@ -99,12 +102,21 @@ class PDUReader:
     def received(self, count: int) -> None:
         """`count` bytes were written at the start of what `lend` returned."""
         self._end += count
+        if self._end == len(self._view):
+            self._size = BUFFER_SIZE
+
+    def prime(self, data: bytes) -> None:
+        """`data` was received before there was a reader; to be called before anything else."""
+        self._buffer = bytearray(data)
+        self._view = memoryview(self._buffer)
+        self._start, self._end = 0, len(data)
 
     def drop_buffer(self) -> None:
-        """Give the buffer back to the system while the association is idle; `lend` makes a new one."""
+        """Give the buffer back to the system while the association is idle; `lend` makes a small new one."""
         if self._start == self._end:
-            self._buffer = None
-            self._view = memoryview(b"")
+            self._buffer = bytearray()
+            self._view = memoryview(self._buffer)
+            self._size = SMALL_BUFFER_SIZE
             self._start = self._end = 0
 
     def next(self) -> ReceivedFragment | ReceivedPDU | None:

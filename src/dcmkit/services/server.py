@@ -103,10 +103,17 @@ def _dispatcher(
 
 
 def _tune() -> None:
-    """Short turns between the threads of associations and index, and no garbage collection of what lives for ever."""
+    """As many descriptors as allowed, short turns for threads, no garbage collection of what lives for ever."""
     import gc
     import sys
 
     sys.setswitchinterval(0.0005)
+    try:
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    except (ImportError, OSError, ValueError):
+        pass  # Windows has no such limit; where it cannot be raised, the listener lives with it
     gc.collect()
     gc.freeze()
