@@ -12,6 +12,11 @@ LEVELS = (PATIENT, STUDY, SERIES, INSTANCE)
 
 _INTEGERS = frozenset({"IS", "US", "SS", "UL", "SL"})
 
+_MULTIPLE = frozenset({
+    "OtherPatientIDs", "NameOfPhysiciansReadingStudy", "AdmittingDiagnosesDescription", "PerformingPhysicianName",
+    "OperatorsName", "DeviceSerialNumber", "ImageType", "SpecificCharacterSet",
+})  # fmt: skip
+
 
 class Attribute(NamedTuple):
     """One index key.
@@ -27,6 +32,11 @@ class Attribute(NamedTuple):
     level: str
     vr: str
     sequence: int = 0
+
+    @property
+    def multiple(self) -> bool:
+        """May hold several values, joined by backslashes."""
+        return bool(self.sequence) or self.keyword in _MULTIPLE
 
     @property
     def is_integer(self) -> bool:

@@ -79,3 +79,23 @@ class Directories:
         for relative in done:
             if relative in self._durable:
                 self._durable[relative] = True
+
+
+def list_directory(path: str, relative: str) -> tuple[dict[str, os.stat_result], list[str]]:
+    """The regular files in a directory, and the directories below it (symbolic links are neither)."""
+    files: dict[str, os.stat_result] = {}
+    below: list[str] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if relative or entry.name != OWN:
+                            below.append(f"{relative}/{entry.name}" if relative else entry.name)
+                    elif entry.is_file(follow_symlinks=False):
+                        files[entry.name] = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue
+    except OSError:
+        pass
+    return files, below

@@ -53,6 +53,13 @@ _FIND = (
     "SELECT d.path, i.name, i.data_set_offset FROM instance i JOIN directory d ON d.id = i.directory"
     " WHERE i.SOPInstanceUID = ? ORDER BY i.copy"
 )
+_NEXT_FIRST_COPY = (
+    "UPDATE instance SET copy = 0 WHERE id = (SELECT id FROM instance WHERE SOPInstanceUID = ? ORDER BY copy LIMIT 1)"
+)
+_REMOVE_EMPTY_DIRECTORY = (
+    "DELETE FROM directory WHERE path = ?"
+    " AND NOT EXISTS (SELECT 1 FROM instance WHERE instance.directory = directory.id)"
+)
 _SOP_CLASS_COLUMN = schema.columns_of(INSTANCE).index("SOPClassUID")
 _SOP_INSTANCE_COLUMN = schema.columns_of(INSTANCE).index("SOPInstanceUID")
 _NAME_FOLDED_COLUMN = schema.columns_of(PATIENT).index("PatientName_folded")
@@ -153,11 +160,6 @@ class Index:
         except sqlite3.Error:
             pass
 
-    def forget_caches(self) -> None:
-        """Call in a transaction that removes rows."""
-        self._series.clear()
-        self._directories.clear()
-
     def insert(self, records: Sequence[Record]) -> None:
         """Add or update the rows of `records`, all or none. Raises: OutputError."""
 
@@ -256,17 +258,25 @@ class Index:
         """In a transaction: remove the rows of files (directory, name), and of what is empty then; how many."""
         removed = 0
         series: set[int] = set()
+        directories: set[str] = set()
         for directory, name in files:
+            directories.add(directory)
             rows = connection.execute(
                 "DELETE FROM instance WHERE name = ? AND directory = (SELECT id FROM directory WHERE path = ?)"
-                " RETURNING series",
+                " RETURNING series, SOPInstanceUID, copy",
                 (name, directory),
             ).fetchall()
             removed += len(rows)
-            series.update(number for (number,) in rows)
-        self.forget_caches()
+            for number, uid, copy in rows:
+                series.add(number)
+                if copy == 0:
+                    connection.execute(_NEXT_FIRST_COPY, (uid,))
+        self._series.clear()
+        self._directories.clear()
         for number in series:
             _remove_empty(connection, number)
+        for path in directories:
+            connection.execute(_REMOVE_EMPTY_DIRECTORY, (path,))
         return removed
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -289,6 +299,7 @@ class Index:
         except IndexError:
             connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA case_sensitive_like = ON")
             return connection
 
     def find(self, sop_instance_uid: str) -> list[tuple[str, str, int]]:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from dcmkit.archive import slot
-from dcmkit.archive.directories import OWN
-from dcmkit.errors import InputError
+from dcmkit.archive.directories import list_directory
+from dcmkit.errors import InputError, OutputError
 from dcmkit.logs import get_logger
 
 if TYPE_CHECKING:
+    from dcmkit.archive.index import Index
     from dcmkit.archive.record import Record
     from dcmkit.archive.store import Archive
 
@@ -112,34 +113,16 @@ def reconcile(archive: Archive, directory: str) -> tuple[int, int, list[str]]:
     return added, removed, below
 
 
-def list_directory(path: str, relative: str) -> tuple[dict[str, os.stat_result], list[str]]:
-    """The regular files in a directory, and the directories below it (symbolic links are neither)."""
-    files: dict[str, os.stat_result] = {}
-    below: list[str] = []
+def files_in_place(index: Index) -> dict[str, set[str]]:
+    """The files outside the archive that an index has, as far as it can tell: names by absolute directory."""
+    found: dict[str, set[str]] = {}
     try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        if relative or entry.name != OWN:
-                            below.append(f"{relative}/{entry.name}" if relative else entry.name)
-                    elif entry.is_file(follow_symlinks=False):
-                        files[entry.name] = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue
-    except OSError:
-        pass
-    return files, below
-
-
-def rebuild_in_place(archive: Archive) -> int:
-    """Fill a new index from all files of the archive; how many there are. Raises: OutputError."""
-    todo, added = [""], 0
-    while todo:
-        more, _, below = reconcile(archive, todo.pop())
-        added += more
-        todo += below
-    return added
+        for directory in index.directories():
+            if os.path.isabs(directory):
+                found[directory] = set(index.files_in(directory))
+    except OutputError as error:
+        log.warning("the index does not tell which files were indexed in place: add them again (%s)", error)
+    return found
 
 
 def set_aside(path: str) -> str:

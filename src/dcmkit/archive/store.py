@@ -7,6 +7,7 @@ import threading
 from types import TracebackType
 
 from dcmkit.archive import disk
+from dcmkit.archive.adding import fill
 from dcmkit.archive.attributes import BY_KEYWORD, WANTED, Attribute
 from dcmkit.archive.committer import Committer
 from dcmkit.archive.directories import OWN, Directories
@@ -16,7 +17,7 @@ from dcmkit.archive.index import Index
 from dcmkit.archive.layout import Layout, is_safe_uid
 from dcmkit.archive.reading import read_record
 from dcmkit.archive.record import Record
-from dcmkit.archive.recovery import MARGIN, rebuild_in_place, remove_leftovers, set_aside, sweep
+from dcmkit.archive.recovery import MARGIN, files_in_place, remove_leftovers, set_aside, sweep
 from dcmkit.archive.slot import Slot, locked, others_active
 from dcmkit.dataset.dictionary import look_up
 from dcmkit.errors import (
@@ -66,12 +67,23 @@ class Archive:
         """The absolute path of the archive."""
         return self.directories.root
 
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """The configured index keywords beyond those every index has."""
+        return tuple(attribute.keyword for attribute in self.extra)
+
+    @property
+    def lenient(self) -> bool:
+        """Whether data sets that cannot be followed to their end are in the archive on purpose."""
+        return self.settings.on_invalid == "store"
+
     def open(self) -> Archive:
         """Make what is missing, and repair what a killed process left.
 
         Raises:
             OutputDirectoryError: the directory cannot be made or written.
-            IndexDamagedError: a newer dcmkit wrote the index.
+            IndexVersionError: a newer dcmkit wrote the index.
+            IndexDamagedError: the index is damaged, and another process uses it.
             OutputError: the index cannot be opened.
         """
         existed = os.path.isdir(self._own())
@@ -92,35 +104,40 @@ class Archive:
 
     def _repair(self, existed: bool) -> None:
         """What a killed process or a power cut left; ends without an open connection, so that workers can be forked."""
-        new = self._open_index()
+        new, in_place = self._open_index()
         dead, rebooted = remove_leftovers(self._own("incoming"))
-        if rebooted and not self.index.is_sound():
-            self._replace_index("damaged by a power cut")
+        if rebooted and not new and not self.index.is_sound():
+            in_place = self._replace_index("damaged by a power cut")
             new = True
         if new and existed:
-            log.warning("the index of %s is rebuilt from the files", self.root)
-            log.warning("the index has %d objects again", rebuild_in_place(self))
+            log.warning("the index of %s is made anew from the files", self.root)
+            log.warning("the index has %d objects again", fill(self, self.index, in_place).added)
         elif dead:
             sweep(self, self.index.last_received() - MARGIN)
         self.index.close()
 
-    def _open_index(self) -> bool:
-        """Whether the index is a new one. Raises: IndexDamagedError when another process uses a damaged one."""
+    def _open_index(self) -> tuple[bool, dict[str, set[str]]]:
+        """Whether the index is a new one, and files indexed in place that it must have.
+
+        Raises:
+            IndexDamagedError: it is damaged, and another process uses it.
+        """
         try:
-            return self.index.open() == 0
+            return self.index.open() == 0, {}
         except IndexVersionError:
             raise
         except IndexDamagedError as error:
             if self._slot is None or others_active(self._own("incoming"), self._slot.path):
                 raise
-            self._replace_index(error.hint)
-            return True
+            return True, self._replace_index(error.hint)
 
-    def _replace_index(self, why: str) -> None:
+    def _replace_index(self, why: str) -> dict[str, set[str]]:
+        in_place = files_in_place(self.index)
         self.index.close()
         aside = set_aside(self.index.path)
         log.error("the index is damaged (%s): set aside as %s, a new one is made from the files", why, aside)
         self.index.open()
+        return in_place
 
     def recover_process(self, pid: int) -> None:
         """Repair what a dead worker process left, while others go on. Raises: OutputError."""
@@ -132,7 +149,7 @@ class Archive:
 
     def read_record(self, path: str) -> Record:
         """The record of a file of this archive. Raises: InvalidDataSetError, InputError."""
-        return read_record(path, self.wanted, self.extra, lenient=self.settings.on_invalid == "store")
+        return read_record(path, self.wanted, self.extra, lenient=self.lenient)
 
     def _leave(self) -> None:
         self.index.close()
