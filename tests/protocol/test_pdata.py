@@ -152,6 +152,17 @@ def test_other_protocols_are_named() -> None:
         feed(pdata.PDUReader(), b"\x16\x03\x01\x02\x00\x01\x00\x01")
 
 
+def test_what_was_received_before_may_end_anywhere() -> None:
+    data = pdu(pdv(4, b"ab"))
+    for cut in range(len(data) + 1):
+        reader = pdata.PDUReader()
+        reader.prime(data[:cut])
+        first = reader.next()
+        items = feed(reader, data[cut:])
+        pieces = [bytes(first.view)] if isinstance(first, pdata.ReceivedFragment) else []
+        assert b"".join(pieces) + b"".join(item[2] for item in items) == b"ab"  # type: ignore[misc]
+
+
 def test_an_idle_reader_holds_no_buffer() -> None:
     reader = pdata.PDUReader()
     feed(reader, pdu(pdv(4, b"ab")))

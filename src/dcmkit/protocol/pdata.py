@@ -97,6 +97,9 @@ class PDUReader:
             self._view[:left] = self._buffer[start:end]
             self._start, self._end = 0, left
             end = left
+        if end == len(self._view):  # what the reader was primed with is incomplete
+            self._buffer = self._buffer + bytes(self._size)  # a new one: views of the old one may be about
+            self._view = memoryview(self._buffer)
         return self._view[end:]
 
     def received(self, count: int) -> None:
