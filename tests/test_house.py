@@ -48,7 +48,7 @@ def test_every_module_has_its_mirror_test():
             and not (ROOT / "tests" / path.with_name(f"test_{path.name}")).exists()
         ):
             missing.append(path.as_posix())
-    assert missing == []
+    assert not missing, "no test file for " + ", ".join(missing)
 
 
 def test_files_fit_the_head():
