@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -180,3 +181,12 @@ def test_a_reader_that_goes_away_is_no_traceback():
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(60) == ExitCode.BROKEN_PIPE
+
+
+def test_results_are_utf8_whatever_the_locale(tmp_path):
+    (tmp_path / "c.toml").write_text("[archive]\nlayout = 'Jörg/{SOPInstanceUID}'", encoding="utf-8")
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "DCMKIT_CONFIG": str(tmp_path / "c.toml")}
+    args = [sys.executable, "-m", "dcmkit", "config", "show", "--format", "jsonl"]
+    done = subprocess.run(args, capture_output=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "Jörg".encode() in done.stdout

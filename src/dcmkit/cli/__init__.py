@@ -33,7 +33,9 @@ def main(argv: list[str] | None = None) -> None:
     # now (2 ms), nor while the command runs, nor at the end (3 ms). `startup.started` switches it on again.
     gc.disable()
     from dcmkit.cli.group import group
+    from dcmkit.cli.output import prepare_stdout
 
+    prepare_stdout()
     try:
         group.main(args, "dcmkit")
     finally:

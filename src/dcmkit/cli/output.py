@@ -5,6 +5,7 @@ Nothing from a peer or a file reaches a terminal raw (`escape`). rich, tqdm, jso
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -65,6 +66,16 @@ def _is_terminal(stream: Any) -> bool:
         return bool(stream is not None and stream.isatty())
     except ValueError:  # closed
         return False
+
+
+def prepare_stdout() -> None:
+    """Results are UTF-8 whatever the locale; a terminal that cannot show a character gets its escape."""
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper) and stdout.encoding.lower() not in ("utf-8", "utf8"):
+        if _is_terminal(stdout):
+            stdout.reconfigure(errors="backslashreplace")
+        else:
+            stdout.reconfigure(encoding="utf-8")
 
 
 def say(message: str) -> None:
