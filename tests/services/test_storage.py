@@ -300,10 +300,9 @@ def test_a_full_disk_is_said_and_the_association_goes_on(
     with failing(owner, name, errno.ENOSPC):
         response = store(association, image(uid, pixels=BIG_PIXELS), uid)
     assert (response.status, response.error_comment) == (0xA700, "out of disk space")
-    assert caplog.messages == [
-        f"refused {uid} from SCU with status 0xA700: out of disk space"
-        " ([Errno 28] No space left on device: '/a/path/of/this/machine')"
-    ]
+    (line,) = caplog.messages
+    assert line.startswith(f"refused {uid} from SCU with status 0xA700: out of disk space ([Errno 28] ")
+    assert "/a/path/of/this/machine" in line  # for whoever runs the archive
     assert here.arriving() == []
     assert here.files() == []
     assert here.rows(uid) == []

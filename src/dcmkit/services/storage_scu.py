@@ -93,13 +93,16 @@ def plan(files: Iterable[File]) -> list[tuple[list[PresentationContextRQ], list[
 
 
 def _proposable(files: Iterable[File], report: Callable[[Sent], None]) -> Iterator[File]:
-    """The files whose SOP class and transfer syntax are UIDs; the others are reported."""
+    """The files whose SOP class and transfer syntax are UIDs, of an instance that has one; the others are reported."""
     for file in files:
         header = file.header
-        if is_uid(header.sop_class_uid) and is_uid(header.transfer_syntax_uid):
-            yield file
-        else:
+        instance = header.sop_instance_uid
+        if not (is_uid(header.sop_class_uid) and is_uid(header.transfer_syntax_uid)):
             _report_lost([file], InvalidDataSetError("its SOP class or transfer syntax is not a UID"), report)
+        elif not instance or not instance.isascii():  # letters in it are the peer's business
+            _report_lost([file], InvalidDataSetError("it has no SOP Instance UID"), report)
+        else:
+            yield file
 
 
 def send_files(
