@@ -18,6 +18,8 @@ from dcmkit.errors import ConnectError, ConnectionLostError, PeerTimeoutError
 _TCP_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 _IOV_MAX = 1024
 _NEVER = 0.0
+_LONGEST = 2_000_000_000
+"""Seconds beyond which no system counts; a longer time-out is this one (on Windows, that many milliseconds)."""
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)  # not on Windows
 SPIN = 100e-6
@@ -30,7 +32,8 @@ _CONFIDENCE = 16
 
 def _timeval(seconds: float) -> bytes | int:
     if sys.platform == "win32":
-        return max(1, int(seconds * 1000)) if seconds else 0
+        return max(1, int(min(seconds * 1000, _LONGEST))) if seconds else 0
+    seconds = min(seconds, _LONGEST)
     whole = int(seconds)
     return struct.pack("@ll", whole, max(1, int((seconds - whole) * 1_000_000)) if seconds else 0)
 
@@ -49,7 +52,7 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
     name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     where = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
     try:
-        sock = socket.create_connection((name, port), timeout or None)
+        sock = socket.create_connection((name, port), min(timeout, _LONGEST) or None)
     except socket.gaierror as error:
         raise ConnectError(f"no address found for {name!r}: {error.strerror}", hint="check the host name") from error
     except TimeoutError as error:
@@ -60,6 +63,8 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
         raise ConnectError(f"nothing listens on {where}", hint="check the port, and that the peer runs") from error
     except (OSError, OverflowError) as error:
         raise ConnectError(f"cannot connect to {where}: {error}") from error
+    except ValueError as error:
+        raise ConnectError(f"{name!r} cannot be a host name", hint="check the host name") from error
     sock.settimeout(None)
     return sock
 
