@@ -1,0 +1,230 @@
+"""From settings to a running service, and its end in order."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dcmkit.errors import AssociationRejectedError, ListenError, OutputDirectoryError, UsageError
+from dcmkit.net.listener import Listener
+from dcmkit.services import server
+from dcmkit.services.server import serve_storage
+from dcmkit.services.verification import echo
+from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
+from tests.interop.process import Server, serving
+from tests.net.server import assert_alive, associate
+from tests.services.objects import CONTEXTS, EXPLICIT, PRIVATE, answer, begin, fresh_uid, image, store, until
+
+ASSOCIATION = AssociationSettings(calling_ae_title="SCP")
+LOOPBACK = ListenerSettings(bind=("127.0.0.1",))
+
+
+@pytest.fixture(autouse=True)
+def untuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the tests goes on after the service."""
+    monkeypatch.setattr(server, "_tune", lambda: None)
+
+
+@contextmanager
+def running(archive: ArchiveSettings | None, listener: ListenerSettings = LOOPBACK, **how: bool) -> Iterator[Listener]:
+    """A service in a thread."""
+    ready: list[Listener] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            serve_storage(0, listener, ASSOCIATION, archive, on_ready=ready.append, **how)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert until(lambda: bool(ready or failures))
+        assert not failures, failures
+        yield ready[0]
+    finally:
+        for service in ready:
+            service.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+    assert failures == []
+
+
+def files(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*.dcm") if ".dcmkit" not in path.parts)
+
+
+def test_objects_go_into_the_archive(tmp_path: Path) -> None:
+    uid = fresh_uid()
+    with running(ArchiveSettings(output_directory=str(tmp_path / "archive"))) as service:
+        association = associate(service.port, *CONTEXTS)
+        assert echo(association) < 5
+        assert store(association, image(uid), uid).status == 0
+        association.release()
+    assert [path.name for path in files(tmp_path)] == [f"{uid}.dcm"]
+    assert list((tmp_path / "archive" / ".dcmkit" / "incoming").iterdir()) == []  # it left in order
+
+
+def test_without_an_archive_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with running(None) as service:
+        association = associate(service.port, *CONTEXTS)
+        assert store(association, image("1.2.3"), "1.2.3").status == 0
+        association.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_known_classes_where_asked(tmp_path: Path) -> None:
+    for known_only in (False, True):
+        with running(None, known_only=known_only) as service:
+            association = associate(service.port, *CONTEXTS)
+            assert (PRIVATE in association.contexts.contexts) is not known_only
+            assert EXPLICIT in association.contexts.contexts
+            association.release()
+
+
+def test_the_settings_of_the_listener_hold() -> None:
+    settings = LOOPBACK.replace(max_associations=1, check_called_ae_title=True)
+    with running(None, settings) as service:
+        with pytest.raises(AssociationRejectedError, match="called AE title"):
+            associate(service.port, called_ae_title="OTHER")
+        first = associate(service.port)
+        with pytest.raises(AssociationRejectedError, match="local limit"):
+            associate(service.port)
+        first.release()
+
+
+def test_both_families_by_default() -> None:
+    with running(None, ListenerSettings()) as service:
+        for address in ("127.0.0.1", "::1"):
+            if address == "::1" and not socket.has_dualstack_ipv6():
+                continue
+            socket.create_connection((address, service.port), 5).close()
+        assert_alive(service.port)
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        archive = ArchiveSettings(output_directory=str(tmp_path / "archive"))
+        with pytest.raises(ListenError, match=f"cannot listen on port {port}"):
+            serve_storage(port, LOOPBACK, ASSOCIATION, archive, on_ready=pytest.fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_cannot_be_leaves_the_port_free(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(b"a file")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    archive = ArchiveSettings(output_directory=str(tmp_path / "archive"))
+    with pytest.raises(OutputDirectoryError):
+        serve_storage(port, LOOPBACK, ASSOCIATION, archive, on_ready=pytest.fail)
+    with pytest.raises(UsageError, match="layout"):
+        serve_storage(port, LOOPBACK, ASSOCIATION, archive.replace(layout="../{PatientID}/{x"), on_ready=pytest.fail)
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+def test_an_object_on_its_way_is_finished_when_the_service_stops(tmp_path: Path) -> None:
+    uid = fresh_uid()
+    data = image(uid, pixels=bytes(1_000_000))
+    with running(ArchiveSettings(output_directory=str(tmp_path))) as service:
+        association = associate(service.port, *CONTEXTS)
+        begin(association, uid)
+        association.send_data_set(EXPLICIT, data[:500_000], last=False)
+        incoming = tmp_path / ".dcmkit" / "incoming"
+        assert until(lambda: any(path.name != "owner" for path in incoming.rglob("*") if path.is_file()))
+        service.stop()
+        association.send_data_set(EXPLICIT, data[500_000:], last=True)
+        assert answer(association).status == 0
+        association.close()
+    assert [path.name for path in files(tmp_path)] == [f"{uid}.dcm"]
+
+
+# --- as a process ---
+
+
+@contextmanager
+def process(directory: Path, *options: str) -> Iterator[Server]:
+    def command(port: int) -> list[str]:
+        root = str(directory / "archive")
+        return [sys.executable, "-m", "dcmkit", "storescp", str(port), "-v", "-aet", "SCP", "-od", root, *options]
+
+    with serving("storescp", command, directory) as started:
+        yield started
+
+
+def children(pid: int) -> list[int]:
+    """The processes a process has started."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    if not listed.exists():
+        pytest.skip("this system does not list child processes")
+    return [int(number) for number in listed.read_text().split()]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals, workers: str) -> None:
+    uid = fresh_uid()
+    with process(tmp_path, "--workers", workers) as started:
+        idle = associate(started.port)
+        association = associate(started.port, *CONTEXTS)
+        assert store(association, image(uid), uid).status == 0
+        association.release()
+        os.kill(started.pid, number)
+        assert started.process.wait(20) == 0
+        idle.close()
+        assert "defect" not in started.log_text()
+    assert [path.name for path in files(tmp_path)] == [f"{uid}.dcm"]
+    assert list((tmp_path / "archive" / ".dcmkit" / "incoming").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
+def test_workers_share_the_port_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
+    with process(tmp_path, "--workers", "2") as started:
+        before = children(started.pid)
+        assert len(before) == 2
+        associations = [associate(started.port, *CONTEXTS) for _ in range(4)]
+        for association in associations:
+            uid = fresh_uid()
+            assert store(association, image(uid), uid).status == 0
+            begin(association, fresh_uid())
+            association.send_data_set(EXPLICIT, image("1.2.3")[:100], last=False)
+        os.kill(before[0], signal.SIGKILL)
+        assert until(lambda: before[0] not in children(started.pid) and len(children(started.pid)) == 2)
+        for association in associations:
+            association.close()
+        for _ in range(4):
+            assert_alive(started.port)
+        assert f"worker process {before[0]} died and is replaced" in started.log_text()
+        incoming = tmp_path / "archive" / ".dcmkit" / "incoming"
+        assert until(lambda: [p for p in incoming.rglob("*") if p.is_file() and p.name != "owner"] == [])
+        assert started.stop() == 0
+    assert len(files(tmp_path)) == 4
+
+
+def test_the_process_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    interval = sys.getswitchinterval()
+    resource = pytest.importorskip("resource")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        server._tune()
+        assert sys.getswitchinterval() < interval
+        assert gc.get_freeze_count() > 0
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == limit[1]
+    finally:
+        sys.setswitchinterval(interval)
+        gc.unfreeze()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
