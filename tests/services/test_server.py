@@ -94,10 +94,12 @@ def test_only_known_classes_where_asked(tmp_path: Path) -> None:
 
 
 def test_the_settings_of_the_listener_hold() -> None:
-    settings = LOOPBACK.replace(max_associations=1, check_called_ae_title=True)
-    with running(None, settings) as service:
-        with pytest.raises(AssociationRejectedError, match="called AE title"):
-            associate(service.port, called_ae_title="OTHER")
+    with (
+        running(None, LOOPBACK.replace(check_called_ae_title=True)) as service,
+        pytest.raises(AssociationRejectedError, match="called AE title"),
+    ):
+        associate(service.port, called_ae_title="OTHER")
+    with running(None, LOOPBACK.replace(max_associations=1)) as service:
         first = associate(service.port)
         with pytest.raises(AssociationRejectedError, match="local limit"):
             associate(service.port)
