@@ -7,7 +7,7 @@ def look_up(keyword: str) -> tuple[int, str] | None:
     """Tag and VR of a keyword, or None."""
     from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-    tag = tag_for_keyword(keyword)
+    tag = tag_for_keyword(keyword) if keyword else None
     if tag is None:
         return None
     return int(tag), str(dictionary_VR(tag)).split(" or ")[0]

@@ -39,8 +39,8 @@ LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_INFLATE_STEP = 4096
-"""Compressed bytes inflated in one go: deflate expands at most 1032 times, so about 4 MB come out at most."""
+_INFLATE_STEP = 1024
+"""Compressed bytes inflated in one go: deflate expands at most 1032 times, so about 1 MB comes out at most."""
 
 # What the innermost open level holds: elements, items, or fragments of encapsulated pixel data.
 _EXPLICIT, _IMPLICIT, _GUESS, _ITEMS_EXPLICIT, _ITEMS_IMPLICIT, _ITEMS_UN, _FRAGMENTS = range(7)
