@@ -184,9 +184,10 @@ def fold(text: str) -> str:
     if text.isascii():
         folded = text.lower()
     else:
-        decomposed = unicodedata.normalize("NFKD", text.casefold())
+        decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
         bare = "".join([char for char in decomposed if unicodedata.category(char) != "Mn"])
         folded = unicodedata.normalize("NFC", bare.translate(_PLAIN_LETTERS))
+    folded = " ".join(folded.split())
     if "=" in folded:
         folded = "=".join([group.rstrip("^ ") for group in folded.split("=")])
-    return " ".join(folded.rstrip("^= ").split())
+    return folded.rstrip("^= ")
