@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from dcmkit.errors import DcmkitError, NetworkError, UsageError
+from dcmkit.errors import DcmkitError, ListenError, NetworkError, UsageError
 from dcmkit.logs import get_logger
 from dcmkit.net.association import Association
 from dcmkit.net.deadline import Deadline
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dcmkit.net.association import Decision
+    from dcmkit.net.listener import Closable
     from dcmkit.settings import AssociationSettings
 
     Serve = Callable[[Association], None]
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 log = get_logger("net")
 
 _STACK_SIZE = 1024 * 1024
+_READY, _ENDED = b"r", b"e"
+"""What a worker says to its parent: it can serve; an association has ended."""
 
 
 class AssociationThreads:
@@ -133,12 +136,13 @@ class AssociationThreads:
 class Worker:
     """A worker process, as the parent sees it."""
 
-    __slots__ = ("channel", "count", "pid")
+    __slots__ = ("channel", "count", "pid", "ready")
 
     def __init__(self, pid: int, channel: socket.socket) -> None:
         self.pid = pid
         self.channel = channel
         self.count = 0
+        self.ready = False
 
 
 class WorkerProcesses:
@@ -154,8 +158,13 @@ class WorkerProcesses:
         limit: associations at a time, over all processes.
         on_death: called in the parent with the process ID of a worker that died.
 
+    Raises:
+        UsageError: the system cannot do it.
+        ListenError: the system does not allow so many processes.
+
     Attributes:
-        inherited: the parent's sockets, which a new worker process closes.
+        inherited: what a new worker process closes: the parent's sockets. A connection of which a worker holds a copy
+            would not end when the parent closes it.
     """
 
     def __init__(
@@ -167,7 +176,7 @@ class WorkerProcesses:
         limit: int,
         grace: float = 60.0,
         on_death: Callable[[int], None] | None = None,
-        inherited: Callable[[], Iterable[socket.socket]] = tuple,
+        inherited: Callable[[], Iterable[Closable]] = tuple,
     ) -> None:
         self.inherited = inherited
         if not hasattr(os, "fork") or not hasattr(socket, "send_fds"):
@@ -177,22 +186,38 @@ class WorkerProcesses:
         self._limit = limit
         self._grace = grace
         self._on_death = on_death
+        self._number = number
         self._workers: list[Worker] = []
-        for _ in range(number):
-            self._workers.append(self._fork())
+        try:
+            while len(self._workers) < number:
+                self._workers.append(self._fork())
+        except OSError as error:
+            self.stop()
+            self.join(1.0)
+            raise ListenError(f"cannot start {number} worker processes: {error.strerror}") from error
 
     def full(self) -> bool:
         """Whether a further association is over the limit."""
         return sum(worker.count for worker in self._workers) >= self._limit
 
     def start(self, sock: socket.socket, received: bytes) -> None:
-        """Hand a connection to the worker that has the fewest."""
-        worker = min(self._workers, key=lambda worker: worker.count)
+        """Hand a connection to the worker that has the fewest.
+
+        Raises:
+            OSError: no worker is alive.
+        """
+        self._replenish(sock)
         try:
-            worker.channel.setblocking(True)
-            socket.send_fds(worker.channel, [len(received).to_bytes(4, "big")], [sock.fileno()])
-            worker.channel.sendall(received)
-            worker.count += 1
+            for worker in sorted(self._workers, key=lambda worker: worker.count):
+                try:
+                    socket.send_fds(worker.channel, [len(received).to_bytes(4, "big")], [sock.fileno()])
+                    worker.channel.sendall(received)
+                except OSError as error:  # it died a moment ago: `ready` will hear of it
+                    log.debug("worker process %d takes nothing: %s", worker.pid, error)
+                else:
+                    worker.count += 1
+                    return
+            raise OSError("no worker process is alive")
         finally:
             sock.close()
 
@@ -204,49 +229,74 @@ class WorkerProcesses:
         """A worker has said something, or died."""
         worker = next(worker for worker in self._workers if worker.channel is sock)
         try:
-            ended = sock.recv(4096, socket.MSG_DONTWAIT)
+            said = sock.recv(4096, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
-            ended = b""
-        if ended:
-            worker.count -= len(ended)
+            said = b""
+        if said:
+            worker.ready = worker.ready or _READY in said
+            worker.count -= said.count(_ENDED)
             return
-        log.error("worker process %d died and is replaced", worker.pid)
+        log.error(
+            "worker process %d died%s", worker.pid, " and is replaced" if worker.ready else " before it was ready"
+        )
         os.waitpid(worker.pid, 0)
         self._workers.remove(worker)
         sock.close()
         if self._on_death is not None:
-            self._on_death(worker.pid)
-        self._workers.append(self._fork())
+            try:
+                self._on_death(worker.pid)
+            except (DcmkitError, OSError) as error:
+                log.error("what worker process %d left cannot be put in order: %s", worker.pid, error)
+        if worker.ready:
+            self._replenish()  # else the next would die as soon: it is tried when there is work for it
+
+    def _replenish(self, *in_hand: socket.socket) -> None:
+        """As many workers as there should be, or as many as the system allows now."""
+        while len(self._workers) < self._number:
+            try:
+                self._workers.append(self._fork(*in_hand))
+            except OSError as error:
+                log.error("cannot start a worker process: %s", error)
+                return
 
     def stop(self) -> None:
         """Workers end once their messages in progress are answered."""
         for worker in self._workers:
-            worker.channel.shutdown(socket.SHUT_WR)
+            try:
+                worker.channel.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it is dead
 
     def join(self, timeout: float) -> bool:
         """Wait for all workers; those not done after `timeout` seconds are killed."""
         deadline = Deadline(timeout)
         in_order = True
-        for worker in self._workers:
-            worker.channel.settimeout(max(0.001, deadline.remaining()) if timeout else None)
+        while self._workers:
+            worker = self._workers[0]
             try:
+                worker.channel.settimeout(max(0.001, deadline.remaining()) if timeout else None)
                 while worker.channel.recv(4096):
                     pass
             except OSError:
                 in_order = False
                 os.kill(worker.pid, signal.SIGKILL)
-            os.waitpid(worker.pid, 0)
             worker.channel.close()
-        self._workers.clear()
+            del self._workers[0]
+            os.waitpid(worker.pid, 0)
         return in_order
 
     # --- in the worker ---
 
-    def _fork(self) -> Worker:
+    def _fork(self, *in_hand: socket.socket) -> Worker:
         mine, theirs = socket.socketpair()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            mine.close()
+            theirs.close()
+            raise
         if pid:
             theirs.close()
             return Worker(pid, mine)
@@ -255,35 +305,57 @@ class WorkerProcesses:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C goes to the parent, which tells us
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            for sock in (mine, *(worker.channel for worker in self._workers), *self.inherited()):
-                sock.close()
+            for held in (mine, *in_hand, *(worker.channel for worker in self._workers), *self.inherited()):
+                held.close()
             self._work(theirs)
             code = 0
+        except DcmkitError as error:
+            log.error("worker process ended: %s", error)
         except BaseException as error:
             log.error("worker process ended by a defect in dcmkit: %r", error, exc_info=True)
         finally:
             os._exit(code)
 
     def _work(self, channel: socket.socket) -> None:
-        threads = self._make_threads(lambda: _tell(channel))
+        threads = self._make_threads(lambda: _tell(channel, _ENDED))
+        _tell(channel, _READY)
         while True:
             header, descriptors, _, _ = socket.recv_fds(channel, 4, 1)
-            if not header:
-                break
-            while len(header) < 4:
-                header += channel.recv(4 - len(header))
+            header += _exactly(channel, 4 - len(header)) if header else b""
             length = int.from_bytes(header, "big")
-            received = bytearray()
-            while len(received) < length:
-                received += channel.recv(length - len(received))
-            threads.start(socket.socket(fileno=descriptors[0]), bytes(received))
+            received = _exactly(channel, length)
+            if len(header) < 4 or len(received) < length:  # the parent has stopped, or is gone
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                break
+            if not descriptors:
+                log.error("cannot serve an association: out of file descriptors")
+                _tell(channel, _ENDED)
+                continue
+            sock = socket.socket(fileno=descriptors[0])
+            try:
+                threads.start(sock, received)
+            except RuntimeError as error:  # no thread to be had
+                log.error("cannot serve an association: %s", error)
+                sock.close()
         threads.stop()
         threads.join(self._grace)
         self._leave()
 
 
-def _tell(channel: socket.socket) -> None:
+def _exactly(channel: socket.socket, count: int) -> bytes:
+    """So many bytes, or fewer when the other end is gone."""
+    data = bytearray()
+    while len(data) < count:
+        piece = channel.recv(count - len(data))
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
+def _tell(channel: socket.socket, what: bytes) -> None:
     try:
-        channel.send(b".")
+        channel.send(what)
     except OSError:
         pass  # the parent has gone: it counts no more

@@ -8,6 +8,8 @@ of load balancers cost nothing.
 
 from __future__ import annotations
 
+import errno
+import os
 import selectors
 import signal
 import socket
@@ -27,13 +29,23 @@ if TYPE_CHECKING:
 log = get_logger("net")
 
 LOBBY_SIZE = 2048
-"""Visitors at a time; beyond it the one that has been silent longest is sent away."""
+"""Visitors at a time; beyond it the one that has waited longest is sent away."""
 
 _BACKLOG = 1024
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 _LEAVING = 1.0
 """Seconds a rejected visitor gets to read why."""
 _PAUSE = 0.1
 """Seconds without accepting when the process is out of descriptors."""
+_LONGEST_WAIT = 3600.0
+"""Seconds until the loop looks around although nothing has happened: systems cannot wait for any number of them."""
+
+
+class Closable(Protocol):
+    """A socket, or what holds some."""
+
+    def close(self) -> None:
+        """Give it back to the system."""
 
 
 class Dispatcher(Protocol):
@@ -80,40 +92,63 @@ def bind(addresses: Iterable[str], port: int) -> list[socket.socket]:
         ListenError: the port is taken, needs more rights, or an address is not ours.
     """
     sockets: list[socket.socket] = []
+    where = ""
     try:
-        wanted = [address.strip("[]") for address in addresses]
+        wanted = dict.fromkeys(address.strip("[]") for address in addresses)
         if not wanted:
             return [_bind_all(port)]
-        for address in wanted:
-            for family, _, _, _, where in socket.getaddrinfo(
-                address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            ):
-                sock = socket.create_server((where[0], port), family=family, backlog=_BACKLOG)
-                sockets.append(sock)
-                port = port or sock.getsockname()[1]
+        for where in wanted:
+            sockets += _bind_address(where, port)
+            port = port or sockets[0].getsockname()[1]
         return sockets
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:  # ValueError: what cannot be a host name
         for sock in sockets:
             sock.close()
-        raise ListenError(f"cannot listen on port {port}: {_reason(error)}", hint=_hint(error)) from error
+        at = f" of {where}" if where else ""
+        raise ListenError(f"cannot listen on port {port}{at}: {_reason(error)}", hint=_hint(error)) from error
 
 
 def _bind_all(port: int) -> socket.socket:
     if socket.has_dualstack_ipv6():
         try:
             return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
-        except OSError:
-            pass  # IPv6 compiled in but switched off: IPv4 decides
+        except OSError as error:
+            if error.errno not in _NO_SUCH_ADDRESS:
+                raise  # taken for IPv6 alone is taken, too
     return socket.create_server(("", port), backlog=_BACKLOG)
 
 
+def _bind_address(name: str, port: int) -> list[socket.socket]:
+    """Every address a name has; those this machine lacks (IPv6 switched off) matter only where there is no other."""
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+        try:
+            at = (address[0], port, *address[2:])  # with the scope of an IPv6 address that has one
+            sock = socket.create_server(at, family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno not in _NO_SUCH_ADDRESS:
+                for sock in sockets:
+                    sock.close()
+                raise
+            missing = error
+            continue
+        sockets.append(sock)
+        port = port or sock.getsockname()[1]
+    if not sockets and missing is not None:
+        raise missing
+    return sockets
+
+
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    if isinstance(error, UnicodeError):
+        return "it cannot be a host name"
+    code = getattr(error, "errno", None)
+    return os.strerror(code) if code and code > 0 else getattr(error, "strerror", None) or str(error)
 
 
 def _hint(error: Exception) -> str:
-    import errno
-
     return {
         errno.EADDRINUSE: "another program listens there; choose another port or stop it",
         errno.EACCES: "ports below 1024 need more rights; choose a higher one",
@@ -181,6 +216,10 @@ class Listener:
         except OSError:
             pass  # full: it wakes anyway; closed: it has ended already
 
+    def inherited(self) -> list[Closable]:
+        """What a new worker process has of the listener and is to close: sockets, and what watches them."""
+        return [self._selector, self._wake_receiver, self._wake_sender, *self._sockets, *self._lobby]
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._stopping:
             log.warning("stopped again: not waiting for messages in progress")
@@ -198,7 +237,7 @@ class Listener:
             if not self._dispatcher.join(self._grace):
                 log.warning("associations were still busy after %g s and are dropped", self._grace)
         except KeyboardInterrupt:
-            pass
+            self._dispatcher.join(self._grace)
         self._selector.close()
         self._wake_receiver.close()
         self._wake_sender.close()
@@ -218,7 +257,7 @@ class Listener:
         if self._paused is not None:
             waits.append(self._paused.remaining())
         wait = min(waits, default=float("inf"))
-        return None if wait == float("inf") else wait
+        return None if wait == float("inf") else min(wait, _LONGEST_WAIT)
 
     def _first_visitors(self) -> list[_Visitor]:
         """Who may expire first: the oldest, and all that are leaving."""
@@ -235,7 +274,9 @@ class Listener:
         if key.data == "accept":
             self._accept(sock)
         elif key.data == "visitor":
-            self._read(self._lobby[sock])
+            visitor = self._lobby.get(sock)
+            if visitor is not None:  # sent away a moment ago, when another came
+                self._read(visitor)
         elif key.data == "dispatcher":
             self._dispatcher.ready(sock)
         else:

@@ -56,6 +56,8 @@ def serve_storage(
         _tune()
         dispatcher = _dispatcher(ae, store, association, listener, sockets)
         service = Listener(sockets, dispatcher, artim=association.acse_timeout)
+        if isinstance(dispatcher, WorkerProcesses):
+            dispatcher.inherited = service.inherited
         log.info("%s listens on port %d", association.calling_ae_title, service.port)
         if on_ready is not None:
             on_ready(service)
