@@ -18,6 +18,8 @@ from tests.interop.wire import Requestor
 
 ECHOES = 2000
 IDLE_ASSOCIATIONS = 1000
+IDLE_SECONDS = 5
+"""How long they have done nothing when their memory is looked at."""
 CONNECTS = 10_000
 ASSOCIATIONS = 5_000
 FLAT = 0.02
@@ -110,6 +112,7 @@ def idle_associations(pid: int, port: int) -> Iterator[Row]:
     with contextlib.ExitStack() as open_associations:
         for _ in range(IDLE_ASSOCIATIONS):
             open_associations.enter_context(Requestor(port))
+        time.sleep(IDLE_SECONDS)
         each = (resident(pid) - before) / IDLE_ASSOCIATIONS
         note = f"{threads(pid)} threads"
         yield Row(f"RSS of each of {IDLE_ASSOCIATIONS} idle associations", each, "MB", Bar(0.2), note=note)

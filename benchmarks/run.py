@@ -12,7 +12,9 @@ import json
 import os
 import platform
 import resource
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -106,6 +108,8 @@ def main() -> int:
     scratch = arguments.scratch or arguments.data
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="round-", dir=scratch, ignore_cleanup_errors=True) as place:
+        if chattr := shutil.which("chattr"):  # see Setting.fresh_directory; a file system without it says no
+            subprocess.run([chattr, "+T", place], stderr=subprocess.DEVNULL, check=False)
         setting = transfer.Setting(arguments.data, Path(place), arguments.rounds, tuple(arguments.sets))
         for name in arguments.benches or BENCHES:
             rows = run_bench(name, setting)

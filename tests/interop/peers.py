@@ -134,6 +134,19 @@ def pynetdicom_storescp(directory: Path) -> Iterator[Receiver]:
 
 
 @contextlib.contextmanager
+def pynetdicom_program(directory: Path) -> Iterator[Receiver]:
+    """pynetdicom's own storescp, the program."""
+    output = directory / "objects"
+    output.mkdir(parents=True)
+
+    def command(port: int) -> Sequence[str | os.PathLike[str]]:
+        return [sys.executable, "-m", "pynetdicom", "storescp", "-q", "-od", output, str(port)]
+
+    with serving("pynetdicom", command, directory) as server:
+        yield Receiver(server, lambda: files_by_uid(output))
+
+
+@contextlib.contextmanager
 def dcmkit_storescp(directory: Path, *options: str, name: str = "dcmkit") -> Iterator[Receiver]:
     """dcmkit's storescp filing into `directory`/objects."""
     output = directory / "objects"

@@ -1,9 +1,8 @@
-"""A storage SCU made of pynetdicom's AE: `python pynetdicom_scu.py PORT [--decode] [--nodelay] [DIRECTORY]`.
+"""A storage SCU made of pynetdicom's AE: `python pynetdicom_scu.py PORT [--nodelay] [DIRECTORY]`.
 
-Sends the files below DIRECTORY, else those listed on stdin. Prints one line per file: status in hexadecimal, a space,
-the path. Exit code 1 when any was not answered 0000. With --decode it reads and encodes each data set, as pynetdicom
-does by default; otherwise the file's own bytes go out. With --nodelay its socket gets TCP_NODELAY, which it does not
-set itself.
+Sends the own bytes of the files below DIRECTORY, else of those listed on stdin. Prints one line per file: status in
+hexadecimal, a space, the path. Exit code 1 when any was not answered 0000. With --nodelay its socket gets TCP_NODELAY,
+which it does not set itself.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def associations(paths: list[str]) -> list[tuple[list[tuple[str, str]], list[str
 def main() -> int:
     """Send the files and tell how each fared."""
     warnings.simplefilter("ignore")
-    _config.STORE_SEND_CHUNKED_DATASET = "--decode" not in sys.argv
+    _config.STORE_SEND_CHUNKED_DATASET = True
     port, *directories = (word for word in sys.argv[1:] if not word.startswith("--"))
     paths = [str(path) for directory in directories for path in sorted(Path(directory).rglob("*")) if path.is_file()]
     paths = paths or sys.stdin.read().splitlines()
@@ -51,7 +50,7 @@ def main() -> int:
             association.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for path in files:
             try:
-                status = association.send_c_store(path if _config.STORE_SEND_CHUNKED_DATASET else dcmread(path))
+                status = association.send_c_store(path)
                 code = status.Status if "Status" in status else 0xFFFF
             except (ValueError, RuntimeError, AttributeError) as error:
                 print(f"{path}: {error}", file=sys.stderr)
