@@ -14,7 +14,7 @@ _INTEGERS = frozenset({"IS", "US", "SS", "UL", "SL"})
 
 _MULTIPLE = frozenset({
     "OtherPatientIDs", "NameOfPhysiciansReadingStudy", "AdmittingDiagnosesDescription", "PerformingPhysicianName",
-    "OperatorsName", "DeviceSerialNumber", "ImageType", "SpecificCharacterSet",
+    "OperatorsName", "ImageType", "SpecificCharacterSet",
 })  # fmt: skip
 
 
