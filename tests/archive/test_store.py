@@ -329,6 +329,20 @@ def test_without_durability_a_locked_index_is_waited_for(tmp_path: Path, monkeyp
         assert rows(archive, "1.2.1")
 
 
+def test_what_could_not_be_indexed_at_the_end_is_indexed_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dcmkit.archive.index.BUSY_TIMEOUT", 0.01)
+    archive = archive_in(tmp_path).open()
+    other = locked_by_another(tmp_path)
+    put(archive, "1.2.1")
+    with pytest.raises(OutputError, match="locked"):
+        archive.close()
+    other.close()
+    with archive_in(tmp_path) as again:
+        assert rows(again, "1.2.1")
+
+
 # --- the disk ---
 
 

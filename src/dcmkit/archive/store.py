@@ -158,9 +158,18 @@ class Archive:
             slot.close()
 
     def close(self) -> None:
-        """Write what waits to be indexed, and go in order. Raises: OutputError when something could not be indexed."""
+        """Write what waits to be indexed, and go in order.
+
+        Raises:
+            OutputError: something could not be indexed; the next `open` will do it.
+        """
         try:
             self.committer.close()
+        except BaseException:
+            if self._slot is not None:  # as if this process had been killed
+                self._slot.leave()
+                self._slot = None
+            raise
         finally:
             self._leave()
 
