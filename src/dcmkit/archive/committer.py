@@ -1,7 +1,7 @@
 """From a name on disk to a row that lasts: group commit.
 
-Whoever comes while nobody is committing leads: it syncs the directories and writes the rows of all who wait, in one
-transaction, and wakes them. So N associations share directory syncs and SQLite commits without a thread of their own.
+Whoever comes while nobody is committing leads: it writes the rows of all who wait, in one transaction, while a thread
+syncs their directories, and wakes them when both are done. So N associations share directory syncs and SQLite commits.
 With durability "none" records are queued, and a thread writes them in batches; a killed process is repaired by
 recovery.
 """
