@@ -129,6 +129,7 @@ class Site:
         self.listener = listener
         self.archive = archive
         self.around = around
+        self._sound: set[tuple[Path, int]] = set()
 
     @property
     def port(self) -> int:
@@ -177,11 +178,14 @@ class Site:
         assert until(lambda: not self.arriving()), self.arriving()
         assert self.outside() == []
         for path in self.files():
+            if (path, path.stat().st_mtime_ns) in self._sound:
+                continue
             header = read_file_header(path)
             with path.open("rb") as file:
                 file.seek(header.offset)
                 require_complete(file.fileno(), header, file.read(65536))
             assert path in self.rows(header.sop_instance_uid)
+            self._sound.add((path, path.stat().st_mtime_ns))
 
 
 @contextmanager
@@ -192,12 +196,13 @@ def site(around: Path, *, association: AssociationSettings | None = None, **sett
         yield Site(listener, archive, around)
 
 
-def begin(association: Association, uid: str, context_id: int = EXPLICIT, sop_class: str = "") -> int:
+def begin(association: Association, uid: str, context_id: int = EXPLICIT, sop_class: str | None = None) -> int:
     """Send a C-STORE-RQ whose data set is still to come; its message ID."""
     message_id = association.next_message_id()
+    own = association.contexts.by_id(context_id)[0]
     rq = C_STORE_RQ(
         message_id=message_id,
-        affected_sop_class_uid=sop_class or association.contexts.by_id(context_id)[0],
+        affected_sop_class_uid=own if sop_class is None else sop_class,
         affected_sop_instance_uid=uid,
     )
     association.send(context_id, rq)
@@ -213,7 +218,7 @@ def answer(association: Association) -> C_STORE_RSP:
 
 
 def store(
-    association: Association, data: bytes, uid: str, *, context_id: int = EXPLICIT, sop_class: str = ""
+    association: Association, data: bytes, uid: str, *, context_id: int = EXPLICIT, sop_class: str | None = None
 ) -> C_STORE_RSP:
     """Send one object, whatever it is, and take the response."""
     message_id = begin(association, uid, context_id, sop_class)

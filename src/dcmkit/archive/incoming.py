@@ -38,6 +38,7 @@ class Incoming:
         "_archive",
         "_failure",
         "_fd",
+        "_head",
         "_invalid",
         "_meta_length",
         "_scanner",
@@ -61,6 +62,7 @@ class Incoming:
         self._fd = -1
         self._temporary = ""
         self._size = self._meta_length = 0
+        self._head = b""
         self._invalid: InvalidDataSetError | None = None
         self._failure: DcmkitError | None = None
 
@@ -75,6 +77,8 @@ class Incoming:
         if self._failure is not None:
             return
         try:
+            if len(self._head) < 2:
+                self._look_at_head(view)
             if self._invalid is None:
                 self._scan(view)
             if self._fd < 0:
@@ -86,6 +90,12 @@ class Incoming:
             raise self._fail(disk.output_error(error)) from None
         except DcmkitError as error:
             raise self._fail(error) from None
+
+    def _look_at_head(self, view: memoryview) -> None:
+        """Group 0002 at the start would be read as file meta information, and overrule ours (PS3.10 7.1)."""
+        self._head += bytes(view[: 2 - len(self._head)])
+        if self._head == b"\2\0":
+            raise InvalidDataSetError("there is file meta information in the data set", offending_element=0x00020000)
 
     def _scan(self, view: memoryview) -> None:
         try:

@@ -179,6 +179,8 @@ class DataSetScanner:
 
     def _invalid(self, what: str) -> InvalidDataSetError:
         tag = self._tag
+        if not tag:  # nothing was read yet
+            return InvalidDataSetError(what)
         return InvalidDataSetError(f"{what} in ({tag >> 16:04X},{tag & 0xFFFF:04X})", offending_element=tag)
 
     def _feed_deflated(self, view: memoryview) -> None:
