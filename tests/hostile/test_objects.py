@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
+import socket
 import sqlite3
 import struct
 import threading
@@ -26,12 +28,14 @@ from dcmkit.archive.attributes import ATTRIBUTES
 from dcmkit.archive.store import Archive
 from dcmkit.dataset import scanner
 from dcmkit.dataset.part10 import read_file_header
+from dcmkit.errors import NetworkError
+from dcmkit.net.association import Association
 from dcmkit.protocol import message as dimse
 from dcmkit.protocol.message import C_STORE_RQ, C_STORE_RSP
 from dcmkit.services.verification import echo
 from dcmkit.settings import ArchiveSettings
 from dcmkit.uids import EXPLICIT_VR_LITTLE_ENDIAN
-from tests.net.server import Rude, assert_alive, pdv, rq
+from tests.net.server import Rude, assert_alive, associate, pdv, rq
 from tests.services.objects import (
     BIG_ENDIAN,
     CONTEXTS,
@@ -54,6 +58,7 @@ from tests.services.objects import (
     implicit_image,
     site,
     store,
+    storescp,
     until,
 )
 
@@ -843,6 +848,120 @@ def test_a_corrupt_index_is_rebuilt_from_the_files_and_told(
         assert own.send(image(uids[0], study="1.2.3.0"), uids[0]).status == 0  # known again: the same is no duplicate
         assert len(own.rows(uids[0])) == 1
         own.assert_sound()
+
+
+def test_an_index_that_is_damaged_while_it_is_in_use(tmp_path: Path) -> None:
+    """Refused or stored, never a crash; the next start makes it good."""
+    uids = [fresh_uid() for _ in range(5)]
+    with site(tmp_path) as own:
+        association = own.associate()
+        assert store(association, image(uids[0]), uids[0]).status == 0
+        for path in Path(own.archive.index.path).parent.glob("index.sqlite*"):
+            with path.open("r+b") as file:
+                file.write(random.Random(6).randbytes(path.stat().st_size))
+        answers = [store(association, image(uid), uid) for uid in uids[1:]]
+        assert {response.status for response in answers} <= {0, OUT_OF_RESOURCES}
+        assert echo(association) < 5
+        association.release()
+        assert own.arriving() == []
+    stored = [uid for uid, response in zip(uids[1:], answers, strict=True) if not response.status]
+    with site(tmp_path) as own:
+        for uid in (uids[0], *stored):
+            assert own.data_set(uid) == image(uid)
+        assert own.send(image(uids[4]), uids[4]).status == 0
+        own.assert_sound()
+
+
+def test_a_directory_that_goes_away_and_comes_back(tmp_path: Path) -> None:
+    with site(tmp_path) as own:
+        association = own.associate()
+        assert store(association, image("1.2.2"), "1.2.2").status == 0
+        elsewhere = tmp_path / "unmounted"
+        own.root.rename(elsewhere)
+        response = store(association, image("1.2.3"), "1.2.3")
+        assert (response.status, response.error_comment) == (OUT_OF_RESOURCES, "the archive's directory is gone")
+        assert not own.root.exists() or own.files() == []
+        elsewhere.rename(own.root)
+        assert store(association, image("1.2.3"), "1.2.3").status == 0
+        association.release()
+        own.assert_sound()
+
+
+# --- the end in mid-object ---
+
+
+def half_sent(port: int, uid: str, data: bytes) -> Association:
+    association = associate(port, *CONTEXTS)
+    begin(association, uid)
+    association.send_data_set(EXPLICIT, data[: len(data) // 2], last=False)
+    return association
+
+
+def on_its_way(around: Path) -> list[Path]:
+    incoming = around / "archive" / ".dcmkit" / "incoming"
+    return [path for path in incoming.rglob("*") if path.is_file() and path.name != "owner"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_in_mid_object(tmp_path: Path, workers: str) -> None:
+    """What is on its way is finished, nothing new is begun, and the process ends well."""
+    uid = fresh_uid()
+    data = image(uid, pixels=bytes(MEGABYTE))
+    with storescp(tmp_path, "--workers", workers) as server:
+        association = half_sent(server.port, uid, data)
+        assert until(lambda: bool(on_its_way(tmp_path)))
+        os.kill(server.pid, signal.SIGTERM)
+        assert until(lambda: not takes_connections(server.port))
+        association.send_data_set(EXPLICIT, data[len(data) // 2 :], last=True)
+        assert answer(association).status == 0
+        with pytest.raises(NetworkError):
+            association.receive()
+        assert server.process.wait(20) == 0
+    (path,) = [path for path in tmp_path.rglob("*.dcm") if ".dcmkit" not in path.parts]
+    assert path.read_bytes().endswith(data)
+    assert list((tmp_path / "archive" / ".dcmkit" / "incoming").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_second_signal_does_not_wait_for_a_peer_that_stalls(tmp_path: Path) -> None:
+    uid = fresh_uid()
+    with storescp(tmp_path) as server:
+        association = half_sent(server.port, uid, image(uid, pixels=bytes(MEGABYTE)))
+        assert until(lambda: bool(on_its_way(tmp_path)))
+        os.kill(server.pid, signal.SIGTERM)
+        assert until(lambda: not takes_connections(server.port))
+        os.kill(server.pid, signal.SIGTERM)
+        assert server.process.wait(20) in (0, 130)
+        association.close()
+    assert [path for path in tmp_path.rglob("*.dcm") if ".dcmkit" not in path.parts] == []
+    assert on_its_way(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_sigkill_in_mid_object_and_another_start(tmp_path: Path) -> None:
+    stored, begun = fresh_uid(), fresh_uid()
+    with storescp(tmp_path) as server:
+        association = associate(server.port, *CONTEXTS)
+        assert store(association, image(stored), stored).status == 0
+        other = half_sent(server.port, begun, image(begun, pixels=bytes(MEGABYTE)))
+        assert until(lambda: bool(on_its_way(tmp_path)))
+        server.kill()
+        association.close()
+        other.close()
+    with Archive(ArchiveSettings(output_directory=str(tmp_path / "archive"))) as archive:
+        assert on_its_way(tmp_path) == []
+        assert len(archive.index.find(stored)) == 1
+        assert archive.index.find(begun) == []
+    assert [path.stem for path in tmp_path.rglob("*.dcm")] == [stored]
+
+
+def takes_connections(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_the_archive_is_what_it_was_after_all_this(shared: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from dcmkit.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from tests.interop.process import Server, serving
 from tests.net.server import ECHO_CONTEXT, associate, listening
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -194,6 +196,18 @@ def site(around: Path, *, association: AssociationSettings | None = None, **sett
     chosen = ArchiveSettings(output_directory=str(around / "archive"), **settings)
     with Archive(chosen) as archive, listening((StorageSCP(archive),), association) as listener:
         yield Site(listener, archive, around)
+
+
+@contextmanager
+def storescp(around: Path, *options: str) -> Iterator[Server]:
+    """`dcmkit storescp` as a process of its own, with its archive in `around`."""
+
+    def command(port: int) -> list[str]:
+        root = str(around / "archive")
+        return [sys.executable, "-m", "dcmkit", "storescp", str(port), "-v", "-aet", "SCP", "-od", root, *options]
+
+    with serving("storescp", command, around) as started:
+        yield started
 
 
 def begin(association: Association, uid: str, context_id: int = EXPLICIT, sop_class: str | None = None) -> int:

@@ -20,9 +20,8 @@ from dcmkit.services import server
 from dcmkit.services.server import serve_storage
 from dcmkit.services.verification import echo
 from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
-from tests.interop.process import Server, serving
 from tests.net.server import assert_alive, associate
-from tests.services.objects import CONTEXTS, EXPLICIT, PRIVATE, answer, begin, fresh_uid, image, store, until
+from tests.services.objects import CONTEXTS, EXPLICIT, PRIVATE, answer, begin, fresh_uid, image, store, storescp, until
 
 ASSOCIATION = AssociationSettings(calling_ae_title="SCP")
 LOOPBACK = ListenerSettings(bind=("127.0.0.1",))
@@ -156,16 +155,6 @@ def test_an_object_on_its_way_is_finished_when_the_service_stops(tmp_path: Path)
 # --- as a process ---
 
 
-@contextmanager
-def process(directory: Path, *options: str) -> Iterator[Server]:
-    def command(port: int) -> list[str]:
-        root = str(directory / "archive")
-        return [sys.executable, "-m", "dcmkit", "storescp", str(port), "-v", "-aet", "SCP", "-od", root, *options]
-
-    with serving("storescp", command, directory) as started:
-        yield started
-
-
 def children(pid: int) -> list[int]:
     """The processes a process has started."""
     listed = Path(f"/proc/{pid}/task/{pid}/children")
@@ -179,7 +168,7 @@ def children(pid: int) -> list[int]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals, workers: str) -> None:
     uid = fresh_uid()
-    with process(tmp_path, "--workers", workers) as started:
+    with storescp(tmp_path, "--workers", workers) as started:
         idle = associate(started.port)
         association = associate(started.port, *CONTEXTS)
         assert store(association, image(uid), uid).status == 0
@@ -194,7 +183,7 @@ def test_signals_end_it_in_order(tmp_path: Path, number: signal.Signals, workers
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
 def test_workers_share_the_port_and_a_dead_one_is_replaced(tmp_path: Path) -> None:
-    with process(tmp_path, "--workers", "2") as started:
+    with storescp(tmp_path, "--workers", "2") as started:
         before = children(started.pid)
         assert len(before) == 2
         associations = [associate(started.port, *CONTEXTS) for _ in range(4)]
