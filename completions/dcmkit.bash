@@ -4,7 +4,7 @@ _dcmkit_command() {
     members='' flags='' operands=''
     case "$1" in
     '')
-        members='config echoscu storescp storescu'
+        members='config echoscu index storescp storescu'
         flags='--config --version -h --help' ;;
     'config')
         members='show check init'
@@ -18,6 +18,24 @@ _dcmkit_command() {
     'echoscu')
         operands='peer'
         flags='--repeat --abort -aet --aetitle -pdu --max-pdu -ts --socket-timeout -ta --acse-timeout -td --dimse-timeout -aec --call -to --timeout --max-send-pdu -usr --user -pwd --password -epw --empty-password -kt --kerberos --saml --jwt -rsp --pos-response -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
+    'index')
+        members='ls show stats add rm rebuild check'
+        flags='--config --version -h --help' ;;
+    'index ls')
+        flags='--format --level --columns --limit --offset --copies -od --output-directory --layout --durability --on-duplicate --on-mismatch --on-invalid --index-keyword -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
+    'index show')
+        flags='--format -od --output-directory --layout --durability --on-duplicate --on-mismatch --on-invalid --index-keyword -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
+    'index stats')
+        flags='--format -od --output-directory --layout --durability --on-duplicate --on-mismatch --on-invalid --index-keyword -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
+    'index add')
+        operands='file'
+        flags='--jobs --digests -od --output-directory --layout --durability --on-duplicate --on-mismatch --on-invalid --index-keyword -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
+    'index rm')
+        flags='--keep-files --yes -od --output-directory --layout --durability --on-duplicate --on-mismatch --on-invalid --index-keyword -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
+    'index rebuild')
+        flags='--jobs -od --output-directory --layout --durability --on-duplicate --on-mismatch --on-invalid --index-keyword -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
+    'index check')
+        flags='--format --digests --repair -od --output-directory --layout --durability --on-duplicate --on-mismatch --on-invalid --index-keyword -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
     'storescp')
         flags='--ignore --known-only +B --bit-preserving +xa --accept-all -pm --promiscuous --fork -dhl --disable-host-lookup +F --write-file --bind --max-associations --workers --idle-timeout --check-called-ae-title --allow-calling-ae-title -aet --aetitle -pdu --max-pdu -ts --socket-timeout -ta --acse-timeout -td --dimse-timeout -od --output-directory --layout --durability --on-duplicate --on-mismatch --on-invalid --index-keyword -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
     'storescu')
@@ -29,23 +47,25 @@ _dcmkit_command() {
 
 _dcmkit_value() {
     case "$1" in
-    ':--config'|'config:--config'|'config show:--config'|'config check:--config'|'config init:--output'|'config init:--config'|'echoscu:-kt'|'echoscu:--kerberos'|'echoscu:--saml'|'echoscu:--jwt'|'echoscu:--config'|'storescp:--config'|'storescu:--report'|'storescu:-kt'|'storescu:--kerberos'|'storescu:--saml'|'storescu:--jwt'|'storescu:--config')
+    ':--config'|'config:--config'|'config show:--config'|'config check:--config'|'config init:--output'|'config init:--config'|'echoscu:-kt'|'echoscu:--kerberos'|'echoscu:--saml'|'echoscu:--jwt'|'echoscu:--config'|'index:--config'|'index ls:--config'|'index show:--config'|'index stats:--config'|'index add:--config'|'index rm:--config'|'index rebuild:--config'|'index check:--config'|'storescp:--config'|'storescu:--report'|'storescu:-kt'|'storescu:--kerberos'|'storescu:--saml'|'storescu:--jwt'|'storescu:--config')
         kind='file' ;;
-    'config show:--format')
+    'config show:--format'|'index ls:--format'|'index show:--format'|'index stats:--format'|'index check:--format')
         kind='words table json jsonl csv' ;;
-    'config show:-ll'|'config show:--log-level'|'config check:-ll'|'config check:--log-level'|'config init:-ll'|'config init:--log-level'|'echoscu:-ll'|'echoscu:--log-level'|'storescp:-ll'|'storescp:--log-level'|'storescu:-ll'|'storescu:--log-level')
+    'config show:-ll'|'config show:--log-level'|'config check:-ll'|'config check:--log-level'|'config init:-ll'|'config init:--log-level'|'echoscu:-ll'|'echoscu:--log-level'|'index ls:-ll'|'index ls:--log-level'|'index show:-ll'|'index show:--log-level'|'index stats:-ll'|'index stats:--log-level'|'index add:-ll'|'index add:--log-level'|'index rm:-ll'|'index rm:--log-level'|'index rebuild:-ll'|'index rebuild:--log-level'|'index check:-ll'|'index check:--log-level'|'storescp:-ll'|'storescp:--log-level'|'storescu:-ll'|'storescu:--log-level')
         kind='words fatal error warn info debug trace' ;;
-    'config show:--log-format'|'config check:--log-format'|'config init:--log-format'|'echoscu:--log-format'|'storescp:--log-format'|'storescu:--log-format')
+    'config show:--log-format'|'config check:--log-format'|'config init:--log-format'|'echoscu:--log-format'|'index ls:--log-format'|'index show:--log-format'|'index stats:--log-format'|'index add:--log-format'|'index rm:--log-format'|'index rebuild:--log-format'|'index check:--log-format'|'storescp:--log-format'|'storescu:--log-format')
         kind='words text json' ;;
-    'echoscu:--repeat'|'echoscu:-aet'|'echoscu:--aetitle'|'echoscu:-pdu'|'echoscu:--max-pdu'|'echoscu:-ts'|'echoscu:--socket-timeout'|'echoscu:-ta'|'echoscu:--acse-timeout'|'echoscu:-td'|'echoscu:--dimse-timeout'|'echoscu:-aec'|'echoscu:--call'|'echoscu:-to'|'echoscu:--timeout'|'echoscu:--max-send-pdu'|'echoscu:-usr'|'echoscu:--user'|'echoscu:-pwd'|'echoscu:--password'|'storescp:--bind'|'storescp:--max-associations'|'storescp:--workers'|'storescp:--idle-timeout'|'storescp:--allow-calling-ae-title'|'storescp:-aet'|'storescp:--aetitle'|'storescp:-pdu'|'storescp:--max-pdu'|'storescp:-ts'|'storescp:--socket-timeout'|'storescp:-ta'|'storescp:--acse-timeout'|'storescp:-td'|'storescp:--dimse-timeout'|'storescp:--layout'|'storescp:--index-keyword'|'storescu:+sp'|'storescu:--scan-pattern'|'storescu:-aet'|'storescu:--aetitle'|'storescu:-pdu'|'storescu:--max-pdu'|'storescu:-ts'|'storescu:--socket-timeout'|'storescu:-ta'|'storescu:--acse-timeout'|'storescu:-td'|'storescu:--dimse-timeout'|'storescu:-aec'|'storescu:--call'|'storescu:-to'|'storescu:--timeout'|'storescu:--max-send-pdu'|'storescu:-usr'|'storescu:--user'|'storescu:-pwd'|'storescu:--password')
+    'echoscu:--repeat'|'echoscu:-aet'|'echoscu:--aetitle'|'echoscu:-pdu'|'echoscu:--max-pdu'|'echoscu:-ts'|'echoscu:--socket-timeout'|'echoscu:-ta'|'echoscu:--acse-timeout'|'echoscu:-td'|'echoscu:--dimse-timeout'|'echoscu:-aec'|'echoscu:--call'|'echoscu:-to'|'echoscu:--timeout'|'echoscu:--max-send-pdu'|'echoscu:-usr'|'echoscu:--user'|'echoscu:-pwd'|'echoscu:--password'|'index ls:--columns'|'index ls:--limit'|'index ls:--offset'|'index ls:--layout'|'index ls:--index-keyword'|'index show:--layout'|'index show:--index-keyword'|'index stats:--layout'|'index stats:--index-keyword'|'index add:--jobs'|'index add:--layout'|'index add:--index-keyword'|'index rm:--layout'|'index rm:--index-keyword'|'index rebuild:--jobs'|'index rebuild:--layout'|'index rebuild:--index-keyword'|'index check:--layout'|'index check:--index-keyword'|'storescp:--bind'|'storescp:--max-associations'|'storescp:--workers'|'storescp:--idle-timeout'|'storescp:--allow-calling-ae-title'|'storescp:-aet'|'storescp:--aetitle'|'storescp:-pdu'|'storescp:--max-pdu'|'storescp:-ts'|'storescp:--socket-timeout'|'storescp:-ta'|'storescp:--acse-timeout'|'storescp:-td'|'storescp:--dimse-timeout'|'storescp:--layout'|'storescp:--index-keyword'|'storescu:+sp'|'storescu:--scan-pattern'|'storescu:-aet'|'storescu:--aetitle'|'storescu:-pdu'|'storescu:--max-pdu'|'storescu:-ts'|'storescu:--socket-timeout'|'storescu:-ta'|'storescu:--acse-timeout'|'storescu:-td'|'storescu:--dimse-timeout'|'storescu:-aec'|'storescu:--call'|'storescu:-to'|'storescu:--timeout'|'storescu:--max-send-pdu'|'storescu:-usr'|'storescu:--user'|'storescu:-pwd'|'storescu:--password')
         kind='nothing' ;;
-    'storescp:-od'|'storescp:--output-directory')
+    'index ls:--level')
+        kind='words patient study series instance' ;;
+    'index ls:-od'|'index ls:--output-directory'|'index show:-od'|'index show:--output-directory'|'index stats:-od'|'index stats:--output-directory'|'index add:-od'|'index add:--output-directory'|'index rm:-od'|'index rm:--output-directory'|'index rebuild:-od'|'index rebuild:--output-directory'|'index check:-od'|'index check:--output-directory'|'storescp:-od'|'storescp:--output-directory')
         kind='directory' ;;
-    'storescp:--durability')
+    'index ls:--durability'|'index show:--durability'|'index stats:--durability'|'index add:--durability'|'index rm:--durability'|'index rebuild:--durability'|'index check:--durability'|'storescp:--durability')
         kind='words full file none' ;;
-    'storescp:--on-duplicate')
+    'index ls:--on-duplicate'|'index show:--on-duplicate'|'index stats:--on-duplicate'|'index add:--on-duplicate'|'index rm:--on-duplicate'|'index rebuild:--on-duplicate'|'index check:--on-duplicate'|'storescp:--on-duplicate')
         kind='words keep replace reject keep-both' ;;
-    'storescp:--on-mismatch'|'storescp:--on-invalid')
+    'index ls:--on-mismatch'|'index ls:--on-invalid'|'index show:--on-mismatch'|'index show:--on-invalid'|'index stats:--on-mismatch'|'index stats:--on-invalid'|'index add:--on-mismatch'|'index add:--on-invalid'|'index rm:--on-mismatch'|'index rm:--on-invalid'|'index rebuild:--on-mismatch'|'index rebuild:--on-invalid'|'index check:--on-mismatch'|'index check:--on-invalid'|'storescp:--on-mismatch'|'storescp:--on-invalid')
         kind='words reject store' ;;
     *) return 1 ;;
     esac

@@ -1,0 +1,276 @@
+"""List, show, add, check, rebuild and remove what an archive holds"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcmkit.archive import maintenance
+from dcmkit.archive.adding import Added, add
+from dcmkit.archive.attributes import ATTRIBUTES, INSTANCE, LEVELS, SERIES, STUDY
+from dcmkit.archive.query import DEFAULT_KEYS, Query, count, select
+from dcmkit.archive.store import Archive
+from dcmkit.cli.options import build, settings_options, tool_group
+from dcmkit.cli.output import FORMATS, Progress, emit, say
+from dcmkit.errors import ExitCode, NoInputError, OutputDirectoryError, UsageError
+from dcmkit.settings import ArchiveSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dcmkit.errors import DcmkitError
+
+EXAMPLES = (
+    ("Index a folder where it lies, without copying", "dcmkit index add -od archive /data/old-studies"),
+    ("The studies of a patient, as JSON", "dcmkit index ls -od archive PatientID=4711 --format json"),
+    ("This year's CT series", "dcmkit index ls -od archive --level series Modality=CT StudyDate=20260101-"),
+    ("Compare files and index both ways, with digests", "dcmkit index check -od archive --digests"),
+    ("Remove a study, files and rows", "dcmkit index rm -od archive StudyInstanceUID=1.2.3.4 --yes"),
+)
+
+command = tool_group(
+    "index",
+    """Look into an archive and look after it.
+
+    An archive is a directory of DICOM files (-od, by default the current directory) with an index in it. The files are
+    the truth: the index can be made again from them at any time. KEY=VALUE chooses objects by index keys: a single
+    value, UIDs joined by backslashes, wild cards * and ?, ranges such as StudyDate=20260101-20261231.""",
+)
+
+
+def common(*, output: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of every subcommand: the archive, and with `output` the form of results."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        if output:
+            option = click.option("--format", type=click.Choice(FORMATS), default="table", help="how to print it")
+            function = option(function)
+        return settings_options(ArchiveSettings)(function)
+
+    return decorate
+
+
+def open_archive(*, must_exist: bool = True) -> Archive:
+    """The archive of this run; `with` opens it, and repairs what a killed process left."""
+    settings = build(ArchiveSettings)
+    root = settings.output_directory
+    if must_exist and not os.path.isdir(os.path.join(root, ".dcmkit")):
+        hint = "name the archive with -od, or make one with dcmkit index add"
+        raise OutputDirectoryError(f"{root} holds no archive", hint=hint)
+    return Archive(settings)
+
+
+def matching(keys: tuple[str, ...]) -> dict[str, str]:
+    """`KEY=VALUE` arguments; a bare UID is looked for as study, series or instance by `ls` and `show`."""
+    match: dict[str, str] = {}
+    for key in keys:
+        keyword, separator, value = key.partition("=")
+        if not separator:
+            raise UsageError(f"{key!r} is no KEY=VALUE", hint="for example PatientID=4711 or StudyDate=20260101-")
+        match[keyword.strip()] = value
+    return match
+
+
+# --- looking -----------------------------------------------------------------------------------------------------
+
+
+@command.command("ls")
+@common(output=True)
+@click.argument("keys", nargs=-1, metavar="[KEY=VALUE...]")
+@click.option("--level", type=click.Choice(LEVELS), default=STUDY, show_default=True, help="one line for each of these")
+@click.option("--columns", metavar="KEYWORDS", default="", help="which keys to show, separated by commas")
+@click.option("--limit", metavar="NUMBER", type=click.IntRange(0), default=0, help="at most so many lines (0: all)")
+@click.option("--offset", metavar="NUMBER", type=click.IntRange(0), default=0, help="leave out the first lines")
+@click.option("--copies", is_flag=True, help="at instance level, list further files of the same SOP Instance too")
+def ls(keys: tuple[str, ...], level: str, columns: str, limit: int, offset: int, copies: bool, format: str) -> None:  # noqa: A002
+    """List patients, studies, series or instances that match."""
+    shown = tuple(name.strip() for name in columns.split(",") if name.strip()) or DEFAULT_KEYS[level]
+    with open_archive() as archive:
+        query = Query(level, matching(keys), shown, limit, offset, copies)
+        emit(select(archive.index, query, archive.keywords), shown, format)
+
+
+@command.command("show")
+@common(output=True)
+@click.argument("keys", nargs=-1, metavar="UID|KEY=VALUE...")
+def show(keys: tuple[str, ...], format: str) -> ExitCode:  # noqa: A002
+    """Show everything the index knows of the objects that match.
+
+    A bare UID stands for the study, series or instance that has it.
+    """
+    if not keys:
+        raise UsageError("nothing to show", hint="give a UID, or KEY=VALUE")
+    with open_archive() as archive:
+        rows = list(_everything(archive, keys))
+    if not rows:
+        say("nothing matches")
+        return ExitCode.NOTHING_DONE
+    if format in ("json", "jsonl"):
+        emit(({k: v for k, v in row.items() if v not in (None, "")} for row in rows), (), format)
+    else:
+        pairs = [{"key": key, "value": value} for row in rows for key, value in row.items() if value not in (None, "")]
+        emit(pairs, ("key", "value"), format)
+    return ExitCode.DONE
+
+
+def _everything(archive: Archive, keys: tuple[str, ...]) -> list[dict[str, str | int | None]]:
+    bare = [key for key in keys if "=" not in key]
+    named = matching(tuple(key for key in keys if "=" in key))
+    if not bare:
+        return _rows(archive, INSTANCE, named)
+    found = []
+    for uid in bare:
+        for level, keyword in (
+            (STUDY, "StudyInstanceUID"),
+            (SERIES, "SeriesInstanceUID"),
+            (INSTANCE, "SOPInstanceUID"),
+        ):
+            found += _rows(archive, level, {**named, keyword: uid})
+    return found
+
+
+def _rows(archive: Archive, level: str, match: dict[str, str]) -> list[dict[str, str | int | None]]:
+    depth = LEVELS.index(level)
+    keys = [a.keyword for a in ATTRIBUTES if LEVELS.index(a.level) <= depth]
+    for above in LEVELS[: depth + 1]:
+        keys += [key for key in DEFAULT_KEYS[above] if key not in keys and (above == level or key != "Path")]
+    if level == INSTANCE:
+        keys += [*archive.keywords, "SourceApplicationEntityTitle", "Received", "Digest", "Copy"]
+    else:
+        keys = [key for key in keys if key not in DEFAULT_KEYS[INSTANCE]]
+    if level != STUDY:
+        keys = [key for key in keys if key != "ModalitiesInStudy"]
+    return list(select(archive.index, Query(level, match, tuple(keys), copies=True), archive.keywords))
+
+
+@command.command("stats")
+@common(output=True)
+def stats(format: str) -> None:  # noqa: A002
+    """Count patients, studies, series, instances and bytes, also by modality, SOP class and transfer syntax."""
+    with open_archive() as archive:
+        counted = maintenance.statistics(archive)
+    rows: list[dict[str, Any]] = [{"what": what, "value": "", "number": n} for what, n in counted.counts.items()]
+    for keyword, value, instances, size in counted.parts:
+        rows.append({"what": keyword, "value": value, "number": instances, "bytes": size})
+    emit(rows, ("what", "value", "number", "bytes"), format)
+
+
+# --- looking after ---------------------------------------------------------------------------------------------------
+
+
+@command.command("add")
+@common()
+@click.argument("paths", nargs=-1, metavar="FILES...")
+@click.option("--jobs", metavar="NUMBER", type=click.IntRange(0), default=0, help="reading processes (0: one per core)")
+@click.option("--digests", is_flag=True, help="note each file's SHA-256, for dcmkit index check --digests")
+def add_command(paths: tuple[str, ...], jobs: int, digests: bool) -> ExitCode:
+    """Index files and directories where they lie: nothing is copied or changed.
+
+    What is indexed already and has not changed is passed over, so an interrupted run goes on where it was. Files that
+    are no DICOM objects are named and left out.
+    """
+    if not paths:
+        raise NoInputError("nothing to add", hint="name files or directories")
+
+    def problem(path: str, error: DcmkitError) -> None:
+        say(f"{path}: {error}")
+
+    with open_archive(must_exist=False) as archive, Progress("indexing") as progress:
+        added = add(archive, paths, jobs=jobs, digests=digests, problem=problem, progress=progress.advance)
+    say(_summary(added))
+    return _outcome(added)
+
+
+def _summary(added: Added) -> str:
+    return f"{added.added} added, {added.known} known already, {added.failed} not taken"
+
+
+def _outcome(added: Added) -> ExitCode:
+    if not added.failed:
+        return ExitCode.DONE
+    return ExitCode.PARTLY_DONE if added.added or added.known else ExitCode.NO_VALID_INPUT_FILES
+
+
+@command.command("rm")
+@common()
+@click.argument("keys", nargs=-1, metavar="KEY=VALUE...")
+@click.option("--keep-files", is_flag=True, help="take the objects out of the index, but leave their files")
+@click.option("--yes", is_flag=True, help="do not ask")
+def rm(keys: tuple[str, ...], keep_files: bool, yes: bool) -> ExitCode:
+    """Remove the objects that match: files and rows together.
+
+    Files outside the archive that were indexed in place are never removed. What was interrupted can be run again.
+    """
+    match = {keyword: value for keyword, value in matching(keys).items() if value.strip("* ")}
+    if not match:
+        raise UsageError("nothing chosen", hint="give at least one KEY=VALUE; removing everything is for rm -r")
+    with open_archive() as archive:
+        wanted = count(archive.index, Query(INSTANCE, match, copies=True), archive.keywords)
+        if not wanted:
+            say("nothing matches")
+            return ExitCode.NOTHING_DONE
+        if not yes and not _agrees(wanted, keep_files):
+            say("nothing was removed")
+            return ExitCode.BAD_USAGE
+        removed = maintenance.remove(archive, Query(INSTANCE, match), keep_files=keep_files)
+    say(f"{removed.instances} instances removed, with {removed.files} files ({removed.size} bytes)")
+    return ExitCode.DONE
+
+
+def _agrees(instances: int, keep_files: bool) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{instances} instances match, and nobody is here to ask", hint="say --yes")
+    return click.confirm(f"Remove {instances} instances{'' if keep_files else ' and their files'}?", err=True)
+
+
+@command.command("rebuild")
+@common()
+@click.option("--jobs", metavar="NUMBER", type=click.IntRange(0), default=0, help="reading processes (0: one per core)")
+def rebuild(jobs: int) -> ExitCode:
+    """Make the index again from the files. The old one serves until the new one is complete."""
+    if not os.path.isdir(build(ArchiveSettings).output_directory):
+        raise OutputDirectoryError(f"{build(ArchiveSettings).output_directory} is no directory")
+    with open_archive(must_exist=False) as archive, Progress("reading") as progress:
+        added = maintenance.rebuild(archive, jobs=jobs, progress=progress.advance)
+    say(f"{added.added} objects are in the new index, {added.failed} files were not taken")
+    return ExitCode.DONE
+
+
+@command.command("check")
+@common(output=True)
+@click.option(
+    "--digests", is_flag=True, help="read every file and compare its SHA-256; note it where there is none yet"
+)
+@click.option("--repair", is_flag=True, help="bring the index up to date with the files")
+def check(digests: bool, repair: bool, format: str) -> ExitCode:  # noqa: A002
+    """Compare files and index both ways.
+
+    Prints each difference: `missing` (a row without its file), `changed` (size or time differ), `unindexed` (a DICOM
+    file without a row), `damaged` (the content is not what it was). Exit code 46 if there is one that stays.
+    """
+    kinds: list[str] = []
+
+    def noted(differences: Any) -> Any:
+        for difference in differences:
+            kinds.append(difference.kind)
+            yield {"kind": difference.kind, "path": difference.path, "detail": difference.detail}
+
+    with open_archive() as archive, Progress("checking") as progress:
+        found = maintenance.check(archive, digests=digests, repair=repair, progress=progress.advance)
+        emit(noted(found), ("kind", "path", "detail"), format) if format != "table" else _table(noted(found))
+    if not kinds:
+        say("files and index agree")
+        return ExitCode.DONE
+    say(f"{len(kinds)} differences{', repaired where the index was wrong' if repair else ''}")
+    stays = maintenance.DAMAGED in kinds if repair else True
+    return ExitCode.ARCHIVE_DAMAGED if stays else ExitCode.DONE
+
+
+def _table(rows: Any) -> None:
+    """A table, or nothing at all: no head above no differences."""
+    found = list(rows)
+    if found:
+        emit(found, ("kind", "path", "detail"), "table")
