@@ -149,7 +149,7 @@ def test_bare_files_of_pydicom():
     from pydicom.data import get_testdata_file
 
     for name in ("ExplVR_BigEndNoMeta.dcm", "ExplVR_LitEndNoMeta.dcm"):
-        found = read_file_header(str(get_testdata_file(name)), allow_bare=True)
+        found = read_file_header(str(get_testdata_file(name, download=False)), allow_bare=True)
         assert found.offset == 0
         assert (found.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN) == ("BigEnd" in name)
 

@@ -48,8 +48,8 @@ from tests.dataset.encoding import (
     header,
     number,
 )
+from tests.interop.samples import sources
 
-WG04 = Path(__file__).parents[3] / "shared" / "data" / "wg04"
 EXPLICIT = EXPLICIT_VR_LITTLE_ENDIAN
 UID, NAME, ID, ROWS, REQUEST = 0x00080018, 0x00100010, 0x00100020, 0x00280010, 0x00400275
 WANTED = frozenset({UID, NAME, ID, ROWS, REQUEST})
@@ -72,12 +72,8 @@ def scan(
 # --- equal to pydicom ---
 
 
-def bundled_files() -> Iterator[str]:
-    from pydicom.data import get_testdata_files
-
-    yield from sorted(name for name in get_testdata_files() if name.endswith(".dcm"))
-    if WG04.is_dir():
-        yield from sorted(str(path) for path in WG04.iterdir())
+def sample_files() -> Iterator[str]:
+    yield from (str(path) for path in sources() if path.suffix in ("", ".dcm"))
 
 
 TEXT_TAGS = frozenset(
@@ -96,7 +92,7 @@ def test_index_keys_equal_pydicoms_for_every_bundled_file():
     import pydicom
 
     compared = 0
-    for name in bundled_files():
+    for name in sample_files():
         try:
             found = read_file_header(name)
             data = Path(name).read_bytes()[found.offset :]
@@ -110,7 +106,8 @@ def test_index_keys_equal_pydicoms_for_every_bundled_file():
             if tag in expected:
                 value = expected[tag].value
                 several = value if expected[tag].VM > 1 else ["" if value is None else value]
-                assert values[tag] == "\\".join(str(each).strip() for each in several), (name, hex(tag))
+                text = "\\".join(str(each).strip() for each in several)
+                assert values[tag].rstrip("=") == text.rstrip("="), (name, hex(tag))  # an empty component group
                 compared += 1
     assert compared > 1000
 
@@ -119,7 +116,7 @@ def test_index_keys_equal_pydicoms_for_every_bundled_file():
 def test_what_pydicom_finds_truncated_the_scanner_refuses():
     truncated = {"MR_truncated.dcm", "rtplan_truncated.dcm", "emri_small_jpeg_2k_lossless_too_short.dcm"}
     refused = set()
-    for name in bundled_files():
+    for name in sample_files():
         try:
             found = read_file_header(name)
             scan(Path(name).read_bytes()[found.offset :], found.transfer_syntax_uid)
@@ -201,6 +198,8 @@ def test_raw_values_equal_pydicoms(made: tuple[list[Element], str, list[int]]):
 
     parts, syntax, _ = made
     parts = sorted({part[0]: part for part in parts}.values(), key=lambda part: part[0])
+    if syntax == IMPLICIT_VR_LITTLE_ENDIAN:  # there pydicom asks its dictionary what may be a sequence
+        parts = [part for part in parts if part[1] != "SQ"]
     parts.insert(0, (0x00080005, "CS", b"ISO_IR 100"))  # pydicom looks at the first element to see how all are encoded
     data = encode(parts, syntax)
     wanted = frozenset(tag for tag, _, _ in parts)

@@ -182,7 +182,7 @@ class Incoming:
                 raise self._invalid
             header = self._scanner.finish()
         except InvalidDataSetError as error:
-            if not store_invalid or self._fd < 0:
+            if not store_invalid or not self._size:
                 raise
             header = self._scanner.header()
             status, message = DATA_SET_DOES_NOT_MATCH, f"stored as it is: {error.message}"
