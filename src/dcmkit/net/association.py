@@ -163,7 +163,11 @@ class Association:
             return None
         assert isinstance(event, AssociateRequested)
         association.rq = event.rq
-        decision = decide(event.rq)
+        try:
+            decision = decide(event.rq)
+        except BaseException:
+            transport.close()
+            raise
         if isinstance(decision, AssociateRJ):
             association._send([protocol.reject(decision)])
             transport.close(linger=_LINGER)

@@ -320,7 +320,10 @@ class WorkerProcesses:
         threads = self._make_threads(lambda: _tell(channel, _ENDED))
         _tell(channel, _READY)
         while True:
-            header, descriptors, _, _ = socket.recv_fds(channel, 4, 1)
+            try:
+                header, descriptors, _, _ = socket.recv_fds(channel, 4, 1)
+            except ConnectionResetError:  # killed before it read what we told it
+                header, descriptors = b"", []
             header += _exactly(channel, 4 - len(header)) if header else b""
             length = int.from_bytes(header, "big")
             received = _exactly(channel, length)
@@ -339,7 +342,8 @@ class WorkerProcesses:
                 log.error("cannot serve an association: %s", error)
                 sock.close()
         threads.stop()
-        threads.join(self._grace)
+        if not threads.join(self._grace):
+            log.warning("associations were still busy after %g s and are dropped", self._grace)
         self._leave()
 
 
@@ -347,7 +351,10 @@ def _exactly(channel: socket.socket, count: int) -> bytes:
     """So many bytes, or fewer when the other end is gone."""
     data = bytearray()
     while len(data) < count:
-        piece = channel.recv(count - len(data))
+        try:
+            piece = channel.recv(count - len(data))
+        except ConnectionResetError:
+            break
         if not piece:
             break
         data += piece

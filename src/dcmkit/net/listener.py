@@ -177,6 +177,7 @@ class Listener:
         self._selector = selectors.DefaultSelector()
         self._lobby: dict[socket.socket, _Visitor] = {}  # in order of arrival
         self._stopping = False
+        self._joining = False
         self._paused: Deadline | None = None
         self._wake_receiver, self._wake_sender = socket.socketpair()
         for sock in (self._wake_receiver, self._wake_sender, *sockets):
@@ -224,7 +225,8 @@ class Listener:
         if self._stopping:
             log.warning("stopped again: not waiting for messages in progress")
             self._grace = 0.001
-            raise KeyboardInterrupt
+            if self._joining:
+                raise KeyboardInterrupt
         self._stopping = True
 
     def _end(self) -> None:
@@ -233,10 +235,13 @@ class Listener:
         for visitor in list(self._lobby.values()):
             self._dismiss(visitor)
         self._dispatcher.stop()
+        self._joining = True
         try:
             if not self._dispatcher.join(self._grace):
                 log.warning("associations were still busy after %g s and are dropped", self._grace)
+            self._joining = False
         except KeyboardInterrupt:
+            self._joining = False
             self._dispatcher.join(self._grace)
         self._selector.close()
         self._wake_receiver.close()
