@@ -73,7 +73,7 @@ class Directories:
                 if here not in done:
                     disk.sync_directory(self.absolute(here))
                     done.add(here)
-                if not here or self._durable.get(here):
+                if not here or self._durable.get(here) or os.path.isabs(here):
                     break
                 here = here.rpartition("/")[0]
         for relative in done:

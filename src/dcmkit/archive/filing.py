@@ -99,6 +99,8 @@ class Filing:
             if disk.same_data_set(path, offset, self._temporary, self._record.data_set_offset):
                 if not indexed:
                     self._index_existing(path, directory, name, offset)
+                elif self._archive.settings.durability == "full":
+                    self._archive.directories.sync((directory,))  # its own process may still be about to
                 return Stored(path, IDENTICAL)
         except FileNotFoundError:
             self._gone.append((directory, name))  # its row goes when ours comes

@@ -22,6 +22,7 @@ log = get_logger("archive")
 BUSY_TIMEOUT = 10.0
 """Seconds to wait for another process's transaction."""
 _CACHE_LIMIT = 20000
+_NEWEST = 100000
 _SYNCHRONOUS = {"full": "FULL", "file": "NORMAL", "none": "OFF"}
 
 _T = TypeVar("_T")
@@ -337,6 +338,16 @@ class Index:
         """Every directory with files in the index, sorted."""
         with self.reading() as connection:
             return [path for (path,) in connection.execute("SELECT path FROM directory ORDER BY path")]
+
+    def newest_directories(self, since: float) -> list[str]:
+        """The directories of what came after `since` (seconds since 1970), among the newest _NEWEST objects."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT d.path FROM instance i JOIN directory d ON d.id = i.directory"
+                " WHERE i.id > (SELECT MAX(id) FROM instance) - ? AND i.received >= ?",
+                (_NEWEST, since),
+            )
+            return [path for (path,) in rows]
 
     def files_in(self, directory: str) -> dict[str, tuple[int, int]]:
         """Size and modification time (ns) of each file in a directory, by name, as the index has them."""

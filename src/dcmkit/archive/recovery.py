@@ -1,7 +1,7 @@
 """After a kill or a power cut: what was on its way in goes, what made it to its name gets its row.
 
 Files are found by the time their directory last changed, not by walking them all: only what came after the newest row
-can lack one.
+can lack one. The newest rows are looked at too: after a power cut, names may be lost that were not synced yet.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ def sweep(archive: Archive, since: float) -> tuple[int, int]:
     """
     known = set(_with_ancestors(archive.index.directories()))
     added = removed = 0
-    todo = sorted(directory for directory in known if _changed(archive.directories.absolute(directory), since))
+    todo = {directory for directory in known if _changed(archive.directories.absolute(directory), since)}
+    todo.update(path for path in archive.index.newest_directories(since) if not os.path.isabs(path))
     while todo:
         directory = todo.pop()
         more, fewer, below = reconcile(archive, directory)
         added, removed = added + more, removed + fewer
-        todo += [path for path in below if path not in known]
+        todo.update(path for path in below if path not in known)
     if added or removed:
         log.warning("the index was behind the files: %d added, %d removed", added, removed)
     return added, removed
