@@ -6,6 +6,7 @@ import click
 
 from dcmkit.cli.options import Peer, build, peer_argument, settings_options, tool
 from dcmkit.cli.output import environment
+from dcmkit.errors import NoPresentationContextError, StatusError
 from dcmkit.logs import get_logger
 from dcmkit.net.association import Association
 from dcmkit.protocol.pdu import PresentationContextRQ
@@ -40,9 +41,13 @@ def command(peer: Peer, repeat: int, abort: bool) -> None:
         identity(build(UserIdentitySettings)),
     )
     association = Association.request(peer.host, peer.port, rq, settings)
-    for _ in range(repeat):
-        seconds = echo(association)
-        log.info("%s answered %s in %.3f ms", settings.called_ae_title, environment.program, seconds * 1000)
+    try:
+        for _ in range(repeat):
+            seconds = echo(association)
+            log.info("%s answered %s in %.3f ms", settings.called_ae_title, environment.program, seconds * 1000)
+    except (NoPresentationContextError, StatusError):  # the association is as good as before
+        association.release()
+        raise
     if abort:
         association.abort()
     else:
