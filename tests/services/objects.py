@@ -99,14 +99,14 @@ def image(
     )
 
 
-def implicit_image(uid: str, *more: bytes) -> bytes:
+def implicit_image(uid: str, *more: bytes, study: str = "1.2.3") -> bytes:
     """The same in implicit VR."""
     return b"".join(
         (
             element(0x00080016, b"", CT.encode()),
             element(0x00080018, b"", uid.encode()),
-            element(0x0020000D, b"", b"1.2.3"),
-            element(0x0020000E, b"", b"1.2.3.4"),
+            element(0x0020000D, b"", study.encode()),
+            element(0x0020000E, b"", f"{study}.4".encode()),
             *more,
             element(0x7FE00010, b"", b"\1\2\3\4"),
         )
@@ -160,6 +160,16 @@ class Site:
         """The files the index has for a SOP Instance."""
         self.archive.flush()
         return [self.root / directory / name for directory, name, _ in self.archive.index.find(uid)]
+
+    def indexed(self, uid: str, column: str) -> object:
+        """What the index holds of an instance."""
+        self.archive.flush()
+        joins = "JOIN series ON series.id = instance.series JOIN study ON study.id = series.study"
+        joins += " JOIN patient ON patient.id = study.patient"
+        with self.archive.index.reading() as connection:
+            query = f"SELECT {column} FROM instance {joins} WHERE instance.SOPInstanceUID = ?"
+            (row,) = connection.execute(query, (uid,)).fetchall()
+            return row[0]
 
     def data_set(self, uid: str) -> bytes:
         """The encoded data set of the one file of a SOP Instance."""
