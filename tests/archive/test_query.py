@@ -1,0 +1,201 @@
+"""Queries at four levels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcmkit.archive.query import DEFAULT_KEYS, Query, count, is_key, select
+from dcmkit.archive.store import Archive
+from dcmkit.errors import UsageError
+from tests.archive.objects import MR, archive_in, put
+from tests.dataset.encoding import Items
+
+STUDIES: list[dict[str, Any]] = [
+    {"patient": "1", "name": "Müller^Jörg", "study": "1.1", "series": "1.1.1", "date": "20240101"},
+    {"patient": "1", "name": "Müller^Jörg", "study": "1.1", "series": "1.1.2", "modality": "SR", "date": "20240101"},
+    {
+        "patient": "1",
+        "name": "Müller^Jörg",
+        "study": "1.2",
+        "series": "1.2.1",
+        "date": "20240201",
+        "modality": "MR",
+        "sop_class": MR,
+    },
+    {"patient": "2", "name": "Doe^Jane", "study": "1.3", "series": "1.3.1", "date": "20240301"},
+]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    directory = tmp_path_factory.mktemp("archive")
+    with archive_in(directory, index_keywords=("KVP",)) as made:
+        for number, study in enumerate(STUDIES):
+            for instance in range(3):
+                more = [(0x00180060, "DS", b"120" if number else b"80")]
+                put(made, f"1.9.{number}.{instance}", instance=3 - instance, more=more, **study)
+        codes = Items([[(0x00080100, "SH", b"T1"), (0x00080104, "LO", b"Skull")], [(0x00080100, "SH", b"T2")]])
+        put(
+            made,
+            "1.9.8",
+            patient="3",
+            name="Roe^Ri_chard",
+            study="1.4",
+            series="1.4.1",
+            date="",
+            more=[(0x00081032, "SQ", codes)],
+        )
+        put(made, "1.9.8", patient="3", name="Roe^Ri_chard", study="1.4", series="1.4.1", date="", pixels=b"copy")
+        made.flush()
+        yield made
+
+
+def values(archive: Archive, key: str, level: str = "study", **match: str) -> list[Any]:
+    return [row[key] for row in select(archive.index, Query(level, match, (key,)), archive.keywords)]
+
+
+@pytest.mark.parametrize(("level", "number"), [("patient", 3), ("study", 4), ("series", 5), ("instance", 13)])
+def test_everything_at_each_level(archive: Archive, level: str, number: int):
+    found = list(select(archive.index, Query(level)))
+    assert len(found) == number == count(archive.index, Query(level))
+    assert tuple(found[0]) == DEFAULT_KEYS[level]
+
+
+def test_keys_of_the_level_and_above_are_told(archive: Archive):
+    query = Query("series", {"SeriesInstanceUID": "1.1.2"}, ("Modality", "StudyDate", "PatientName", "SeriesNumber"))
+    assert list(select(archive.index, query)) == [
+        {"Modality": "SR", "StudyDate": "20240101", "PatientName": "Müller^Jörg", "SeriesNumber": 7}
+    ]
+
+
+def test_matching_above_at_and_below_the_level(archive: Archive):
+    assert values(archive, "StudyInstanceUID", PatientName="muller*") == ["1.1", "1.2"]
+    assert values(archive, "StudyInstanceUID", PatientName="muller*", StudyDate="20240115-") == ["1.2"]
+    assert values(archive, "StudyInstanceUID", Modality="SR") == ["1.1"]
+    assert values(archive, "StudyInstanceUID", ModalitiesInStudy="CT") == ["1.4", "1.1", "1.3"]
+    assert values(archive, "PatientID", "patient", SOPInstanceUID="1.9.2.1") == ["1"]
+    assert values(archive, "PatientID", "patient", StudyInstanceUID="1.3\\1.4", InstanceNumber="1") == ["2", "3"]
+    assert values(archive, "StudyInstanceUID", SOPClassUID=MR, Modality="CT") == []
+
+
+def test_keys_below_describe_one_thing(archive: Archive):
+    assert values(archive, "StudyInstanceUID", Modality="SR", SeriesInstanceUID="1.1.2") == ["1.1"]
+    assert values(archive, "StudyInstanceUID", Modality="SR", SeriesInstanceUID="1.1.1") == []
+
+
+def test_computed_attributes(archive: Archive):
+    query = Query(
+        "study",
+        {"StudyInstanceUID": "1.1"},
+        ("ModalitiesInStudy", "SOPClassesInStudy", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"),
+    )
+    assert list(select(archive.index, query)) == [
+        {
+            "ModalitiesInStudy": "CT\\SR",
+            "SOPClassesInStudy": "1.2.840.10008.5.1.4.1.1.2",
+            "NumberOfStudyRelatedSeries": 2,
+            "NumberOfStudyRelatedInstances": 6,
+        }
+    ]
+    keys = ("NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances")
+    (row,) = select(archive.index, Query("patient", {"PatientID": "1"}, keys))
+    assert tuple(row.values()) == (2, 3, 9)
+    assert values(archive, "NumberOfSeriesRelatedInstances", "series", SeriesInstanceUID="1.4.1") == [1]
+
+
+def test_copies_are_told_when_asked_for(archive: Archive):
+    match = {"SOPInstanceUID": "1.9.8"}
+    assert len(list(select(archive.index, Query("instance", match)))) == 1
+    found = list(select(archive.index, Query("instance", match, ("Path", "Copy"), copies=True)))
+    assert [row["Copy"] for row in found] == [0, 1]
+    assert found[0]["Path"] == "1.4/1.4.1/1.9.8.dcm"
+
+
+def test_facts_about_files(archive: Archive):
+    keys = (
+        "TransferSyntaxUID",
+        "SourceApplicationEntityTitle",
+        "FileSize",
+        "Received",
+        "Digest",
+        "Directory",
+        "FileName",
+    )
+    (row,) = select(archive.index, Query("instance", {"SOPInstanceUID": "1.9.0.0"}, keys))
+    assert row["SourceApplicationEntityTitle"] == "SENDER"
+    assert row["Directory"] == "1.1/1.1.1"
+    assert abs(int(row["Received"] or 0) - time.time()) < 3600
+    assert row["Digest"] is None
+    assert values(archive, "StudyInstanceUID", SourceApplicationEntityTitle="NOBODY") == []
+    assert len(values(archive, "StudyInstanceUID", TransferSyntaxUID="1.2.840.10008.1.2.1")) == 4
+
+
+def test_configured_keywords(archive: Archive):
+    assert values(archive, "KVP", "instance", SOPInstanceUID="1.9.0.0") == ["80"]
+    assert values(archive, "StudyInstanceUID", KVP="80") == ["1.1"]
+    assert len(values(archive, "StudyInstanceUID", KVP="*")) == 4
+    assert is_key("KVP", archive.keywords)
+    assert not is_key("KVP")
+
+
+def test_values_in_sequences(archive: Archive):
+    key = "ProcedureCodeSequence_CodeValue"
+    assert values(archive, key, ProcedureCodeSequence_CodeValue="T2") == ["T1\\T2"]
+
+
+def test_order_limit_and_offset(archive: Archive):
+    assert values(archive, "InstanceNumber", "instance", SeriesInstanceUID="1.1.1") == [1, 2, 3]
+    assert [row["StudyDate"] for row in select(archive.index, Query("study", keys=("StudyDate",)))] == [
+        None,
+        "20240101",
+        "20240201",
+        "20240301",
+    ]
+    assert [
+        row["StudyDate"] for row in select(archive.index, Query("study", keys=("StudyDate",), limit=2, offset=1))
+    ] == ["20240101", "20240201"]
+    assert len(list(select(archive.index, Query("study", offset=3)))) == 1
+
+
+def test_wild_card_characters_of_sql_are_text(archive: Archive):
+    assert values(archive, "PatientID", "patient", PatientName="*_*") == ["3"]
+    assert values(archive, "PatientID", "patient", PatientName="*%*") == []
+
+
+@pytest.mark.parametrize("keyword", ["NoSuchKey", "KVP", "Path", "id", "patient; DROP TABLE patient", "Directory"])
+def test_what_is_no_key(archive: Archive, keyword: str):
+    with pytest.raises(UsageError, match="index key"):
+        list(select(archive.index, Query("study", {keyword: "x"})))
+
+
+@pytest.mark.parametrize(
+    ("level", "key"),
+    [
+        ("study", "Modality"),
+        ("patient", "StudyDate"),
+        ("series", "ModalitiesInStudy"),
+        ("study", "Path"),
+        ("instance", "x'--"),
+    ],
+)
+def test_what_cannot_be_told_at_a_level(archive: Archive, level: str, key: str):
+    with pytest.raises(UsageError, match="cannot be told"):
+        list(select(archive.index, Query(level, keys=(key,))))
+
+
+def test_rows_come_while_others_write(tmp_path: Path):
+    with archive_in(tmp_path) as archive:
+        for number in range(5):
+            put(archive, f"1.2.{number}")
+        archive.flush()
+        rows = select(archive.index, Query("instance"))
+        next(rows)
+        put(archive, "1.2.9")
+        archive.flush()
+        assert len(list(rows)) == 4
+        assert count(archive.index, Query("instance")) == 6
