@@ -1,77 +1,107 @@
-"""What the index keys of a header cost: `index_keys.py DIRECTORY [--json]`.
+"""What the index keys of a header cost, and a whole `index add`, per file, in one process with the files cached.
 
-Milliseconds per file, the best of several rounds over the files of DIRECTORY, in this one process:
-- scanning a header that is in memory and decoding every index key of it;
-- `index add` as a whole: listing, opening, reading, scanning, decoding, SQLite, commit.
+    python benchmarks/index_keys.py DIRECTORY [--rounds N] [--json]
+
+Prints milliseconds per file: `index keys` (scan the header in memory and decode every value), `index add` (open, read,
+decode, write the index), and with more detail what the parts cost.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
+import statistics
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 
 from dcmkit.archive.adding import add
-from dcmkit.archive.attributes import LEVELS, WANTED
+from dcmkit.archive.attributes import LEVELS
+from dcmkit.archive.reading import read_record
 from dcmkit.archive.record import Record
 from dcmkit.archive.store import Archive
-from dcmkit.dataset.part10 import FileHeader, read_file_header
-from dcmkit.dataset.scanner import DataSetScanner
+from dcmkit.dataset.part10 import read_file_header
+from dcmkit.dataset.scanner import WINDOW, DataSetScanner
 from dcmkit.settings import ArchiveSettings
 
-ROUNDS = 7
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    files = sorted(str(path) for path in chosen.directory.rglob("*") if path.is_file())
+    if not files:
+        print(f"no files in {chosen.directory}", file=sys.stderr)
+        return 1
+    found = measure(chosen.directory, files, chosen.rounds)
+    if chosen.json:
+        print(json.dumps({what: found[what] for what in ("index keys", "index add")}))
+    else:
+        for what, milliseconds in found.items():
+            print(f"{what:20} {milliseconds:8.4f} ms")
+    return 0
 
 
-def best(work: Callable[[], int]) -> float:
-    """Milliseconds per file of the best round; `work` returns how many files it did."""
-    figures = []
-    for _ in range(ROUNDS):
-        began = perf_counter()
-        count = work()
-        figures.append((perf_counter() - began) / count * 1000)
-    return min(figures)
+def measure(directory: Path, files: list[str], rounds: int) -> dict[str, float]:
+    """Milliseconds per file of each part: the median of `rounds`."""
+    scratch = tempfile.mkdtemp(prefix="dcmkit-index-")
+    try:
+        archive = Archive(ArchiveSettings(output_directory=os.path.join(scratch, "keys"), durability="none"))
+        headers = [_header(path) for path in files]
+        work: dict[str, Callable[[int], None]] = {
+            "index keys": lambda _: _keys(headers, archive.wanted),
+            "open and read": lambda _: _read(files, archive.wanted),
+            "index add": lambda number: _add(os.path.join(scratch, str(number)), str(directory)),
+        }
+        return {what: _median(run, rounds) / len(files) * 1000 for what, run in work.items()}
+    finally:
+        shutil.rmtree(scratch)
 
 
-def keys(headers: list[tuple[FileHeader, memoryview]]) -> int:
-    """Scan headers in memory, and decode their keys at all four levels."""
-    for header, data_set in headers:
-        scanner = DataSetScanner(header.transfer_syntax_uid, WANTED)
-        scanner.feed(data_set)
-        record = Record(scanner.finish(), header.sop_class_uid, header.sop_instance_uid, header.transfer_syntax_uid)
+def _header(path: str) -> tuple[str, str, memoryview, int]:
+    """Transfer syntax, SOP instance, the first bytes of the data set, and how many come after them."""
+    header = read_file_header(path)
+    with open(path, "rb") as file:
+        file.seek(header.offset)
+        first = file.read(WINDOW)
+    return header.transfer_syntax_uid, header.sop_instance_uid, memoryview(first), header.length - len(first)
+
+
+def _keys(headers: list[tuple[str, str, memoryview, int]], wanted: frozenset[int]) -> None:
+    for syntax, uid, first, rest in headers:
+        scanner = DataSetScanner(syntax, wanted)
+        scanner.feed(first)
+        scanner.skip(rest)
+        record = Record(scanner.finish(), "", uid, syntax)
         for level in LEVELS:
             record.columns(level)
-    return len(headers)
 
 
-def index_add(directory: Path) -> int:
-    """Index the directory in place, in a new archive."""
-    with tempfile.TemporaryDirectory() as place, Archive(ArchiveSettings(output_directory=place)) as archive:
-        return add(archive, [str(directory)], jobs=1).added
+def _read(files: list[str], wanted: frozenset[int]) -> None:
+    for path in files:
+        read_record(path, wanted)
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    headers = []
-    for path in sorted(path for path in arguments.directory.rglob("*") if path.is_file())[:500]:
-        header = read_file_header(path)
-        headers.append((header, memoryview(path.read_bytes())[header.offset :]))
-    figures = {
-        "index keys of a header": best(lambda: keys(headers)),
-        "index add, one process": best(lambda: index_add(arguments.directory)),
-    }
-    if arguments.json:
-        print(json.dumps(figures))
-    else:
-        for what, figure in figures.items():
-            print(f"{what:40} {figure:.3f} ms")
+def _add(archive_directory: str, directory: str) -> None:
+    with Archive(ArchiveSettings(output_directory=archive_directory, durability="none")) as archive:
+        add(archive, [directory])
+
+
+def _median(run: Callable[[int], None], rounds: int) -> float:
+    times = []
+    for number in range(rounds):
+        started = time.perf_counter()
+        run(number)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

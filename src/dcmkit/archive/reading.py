@@ -66,12 +66,12 @@ def scan(fd: int, scanner: DataSetScanner, offset: int, size: int, block: bytes)
         if block:
             scanner.feed(memoryview(block))
             offset += len(block)
-        if scanner.in_pixel_data or offset >= size:
-            return
         step = min(scanner.skippable, size - offset)
-        if step:
+        if step > 0:
             scanner.skip(step)
             offset += step
+        if scanner.in_pixel_data or offset >= size:
+            return
         block = read_at(fd, _NEXT_BLOCK, offset)
         if not block:
             return
