@@ -310,6 +310,18 @@ def test_a_full_disk_is_said_and_the_association_goes_on(
     association.release()
 
 
+def test_a_layout_of_patients_names_never_reaches_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with site(tmp_path, layout="{PatientName}/{SOPInstanceUID}.dcm") as here:
+        (here.root / "Doe^Jane").write_bytes(b"where a directory must be")
+        assert here.send(image("1.2.3"), "1.2.3").status == 0xA700
+        (here.root / "Doe^Jane").unlink()
+        with failing(os, "makedirs", errno.EACCES):
+            assert here.send(image("1.2.3"), "1.2.3").status == 0xA700
+        assert here.send(image("1.2.3"), "1.2.3").status == 0
+    assert len([line for line in caplog.messages if line.startswith("refused 1.2.3 from SCU with status 0xA700")]) == 2
+    assert "Doe" not in caplog.text
+
+
 def test_a_disk_that_fills_up_in_mid_object(here: Site) -> None:
     uids = [fresh_uid() for _ in range(3)]
     association = here.associate()

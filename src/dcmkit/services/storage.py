@@ -30,6 +30,8 @@ class StorageSCP:
     def __init__(self, archive: Archive | None, *, known_only: bool = False) -> None:
         self._archive = archive
         self._known_only = known_only
+        # Hints name paths, and a layout may put names of patients into those: no patient data in the log.
+        self._hints = archive is None or all(attribute.vr == "UI" for attribute in archive.layout.attributes)
         self.handlers: dict[type[Message], Handler] = {C_STORE_RQ: self._store}
 
     def transfer_syntaxes(self, abstract_syntax: str) -> Sequence[str] | None:
@@ -63,7 +65,7 @@ class StorageSCP:
                 rq.affected_sop_instance_uid,
                 association.rq.calling_ae_title,
                 status,
-                error,
+                error if self._hints else error.message,
             )
         association.send(
             context_id,
