@@ -108,6 +108,12 @@ def test_computed_attributes(archive: Archive):
     assert values(archive, "NumberOfSeriesRelatedInstances", "series", SeriesInstanceUID="1.4.1") == [1]
 
 
+def test_computed_attributes_of_levels_above(archive: Archive):
+    keys = ("ModalitiesInStudy", "NumberOfPatientRelatedStudies", "NumberOfSeriesRelatedInstances")
+    query = Query("instance", {"SOPInstanceUID": "1.9.1.0"}, keys)
+    assert [tuple(row.values()) for row in select(archive.index, query)] == [("CT\\SR", 2, 3)]
+
+
 def test_copies_are_told_when_asked_for(archive: Archive):
     match = {"SOPInstanceUID": "1.9.8"}
     assert len(list(select(archive.index, Query("instance", match)))) == 1
@@ -178,7 +184,7 @@ def test_what_is_no_key(archive: Archive, keyword: str):
     [
         ("study", "Modality"),
         ("patient", "StudyDate"),
-        ("series", "ModalitiesInStudy"),
+        ("patient", "ModalitiesInStudy"),
         ("study", "Path"),
         ("instance", "x'--"),
     ],

@@ -26,6 +26,7 @@ from dcmkit.errors import (
 from tests.archive.objects import archive_in, arriving, image, part10, put, rows, visible
 
 DURABILITIES = ("full", "file", "none")
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs fork")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -35,34 +36,29 @@ _FILE_COLUMNS = {
 }
 """What the index knows of a file beyond its attributes, by the name a query uses."""
 
-_COUNTS = {
-    "NumberOfPatientRelatedStudies": (PATIENT, "SELECT COUNT(*) FROM study s WHERE s.patient = p.id"),
+_COUNT_INSTANCES = (
+    "SELECT {0}, COUNT(*) FROM study s JOIN series e ON e.study = s.id JOIN instance i ON i.series = e.id"
+)
+_GATHERED = {
+    "NumberOfPatientRelatedStudies": (PATIENT, "SELECT s.patient, COUNT(*) FROM study s", "s.patient"),
     "NumberOfPatientRelatedSeries": (
         PATIENT,
-        "SELECT COUNT(*) FROM study s JOIN series e ON e.study = s.id WHERE s.patient = p.id",
+        "SELECT s.patient, COUNT(*) FROM study s JOIN series e ON e.study = s.id",
+        "s.patient",
     ),
-    "NumberOfPatientRelatedInstances": (
-        PATIENT,
-        (
-            "SELECT COUNT(*) FROM study s JOIN series e ON e.study = s.id JOIN instance i ON i.series = e.id"
-            " WHERE s.patient = p.id AND i.copy = 0"
-        ),
-    ),
-    "NumberOfStudyRelatedSeries": (STUDY, "SELECT COUNT(*) FROM series e WHERE e.study = s.id"),
-    "NumberOfStudyRelatedInstances": (
+    "NumberOfPatientRelatedInstances": (PATIENT, _COUNT_INSTANCES.format("s.patient") + " AND i.copy = 0", "s.patient"),
+    "NumberOfStudyRelatedSeries": (STUDY, "SELECT e.study, COUNT(*) FROM series e", "e.study"),
+    "NumberOfStudyRelatedInstances": (STUDY, _COUNT_INSTANCES.format("e.study") + " AND i.copy = 0", "e.study"),
+    "NumberOfSeriesRelatedInstances": (SERIES, _COUNT_INSTANCES.format("i.series") + " AND i.copy = 0", "i.series"),
+    "ModalitiesInStudy": (STUDY, "SELECT e.study, e.Modality FROM series e", "e.study, e.Modality"),
+    "SOPClassesInStudy": (
         STUDY,
-        "SELECT COUNT(*) FROM series e JOIN instance i ON i.series = e.id WHERE e.study = s.id AND i.copy = 0",
+        "SELECT e.study, i.SOPClassUID FROM series e JOIN instance i ON i.series = e.id",
+        "e.study, i.SOPClassUID",
     ),
-    "NumberOfSeriesRelatedInstances": (SERIES, "SELECT COUNT(*) FROM instance i WHERE i.series = e.id AND i.copy = 0"),
 }
-"""Attributes counted when asked for (PS3.4 C.3.4)."""
+"""Attributes that are no columns (PS3.4 C.3.4): their level, how they are gathered, and by what grouped."""
 
-_COLLECTED = {
-    "ModalitiesInStudy": "SELECT DISTINCT e.study, e.Modality FROM series e WHERE e.study IN ({})",
-    "SOPClassesInStudy": "SELECT DISTINCT e.study, i.SOPClassUID FROM series e JOIN instance i ON i.series = e.id"
-    " WHERE e.study IN ({})",
-}
-"""Study attributes gathered from below."""
 _COLLECTED_FROM = {"ModalitiesInStudy": "Modality", "SOPClassesInStudy": "SOPClassUID"}
 
 _ALIAS = {PATIENT: "p", STUDY: "s", SERIES: "e", INSTANCE: "i"}
@@ -149,11 +145,12 @@ def select(index: Index, query: Query, extra: Collection[str] = ()) -> Iterator[
         OutputError: the index cannot be read.
     """
     keys = query.keys or DEFAULT_KEYS[query.level]
-    columns = [_selected(key, query.level, extra) for key in keys]
-    collected = [key for key in keys if key in _COLLECTED]
+    above = LEVELS[: LEVELS.index(query.level) + 1]
+    columns = [f"{_ALIAS[level]}.id" for level in above] + [_selected(key, query.level, extra) for key in keys]
+    gathered = [key for key in keys if key in _GATHERED]
     where = _where(query, extra)
     sql = (
-        f"SELECT {_ALIAS[query.level]}.id, {', '.join(columns)} FROM {_JOINS[query.level]}"  # noqa: S608
+        f"SELECT {', '.join(columns)} FROM {_JOINS[query.level]}"  # noqa: S608
         f" WHERE {where.sql} ORDER BY {_ORDER[query.level]}"
     )
     parameters = [*where.parameters]
@@ -163,16 +160,29 @@ def select(index: Index, query: Query, extra: Collection[str] = ()) -> Iterator[
     with index.reading() as connection:
         cursor = connection.execute(sql, parameters)
         while batch := cursor.fetchmany(_BATCH):
-            rows: list[Row] = [dict(zip(keys, row[1:], strict=True)) for row in batch]
-            for key in collected:
-                marks = ", ".join("?" * len(batch))
-                found: dict[int, list[str]] = {}
-                for study, value in connection.execute(_COLLECTED[key].format(marks), [row[0] for row in batch]):
-                    if value:
-                        found.setdefault(study, []).append(value)
+            rows: list[Row] = [dict(zip(keys, row[len(above) :], strict=True)) for row in batch]
+            for key in gathered:
+                place = above.index(_GATHERED[key][0])
+                found = _gather(connection, key, {row[place] for row in batch})
                 for line, row in zip(rows, batch, strict=True):
-                    line[key] = "\\".join(sorted(found.get(row[0], ()))) or None
+                    line[key] = found.get(row[place], 0 if key.startswith("Number") else None)
             yield from rows
+
+
+def _gather(connection: sqlite3.Connection, key: str, ids: set[int]) -> dict[int, str | int]:
+    """What is gathered for each of `ids`: a count, or values joined by backslashes."""
+    _, sql, group = _GATHERED[key]
+    column = group.partition(",")[0]
+    marks = ", ".join("?" * len(ids))
+    word = "AND" if " ON " in sql else "WHERE"
+    rows = connection.execute(f"{sql} {word} {column} IN ({marks}) GROUP BY {group}", [*ids]).fetchall()
+    if key.startswith("Number"):
+        return dict(rows)
+    found: dict[int, list[str]] = {}
+    for number, value in rows:
+        if value:
+            found.setdefault(number, []).append(value)
+    return {number: "\\".join(sorted(values)) for number, values in found.items()}
 
 
 def count(index: Index, query: Query, extra: Collection[str] = ()) -> int:
@@ -185,16 +195,14 @@ def count(index: Index, query: Query, extra: Collection[str] = ()) -> int:
 
 def is_key(keyword: str, extra: Collection[str] = ()) -> bool:
     """Whether a query may match by `keyword`."""
-    return keyword in BY_KEYWORD or keyword in _FILE_COLUMNS or keyword in _COLLECTED or keyword in extra
+    return keyword in BY_KEYWORD or keyword in _FILE_COLUMNS or keyword in _COLLECTED_FROM or keyword in extra
 
 
 def _selected(key: str, level: str, extra: Collection[str]) -> str:
     attribute = BY_KEYWORD.get(key)
     if attribute is not None and LEVELS.index(attribute.level) <= LEVELS.index(level):
         return f"{_ALIAS[attribute.level]}.{key}"
-    if key in _COUNTS and LEVELS.index(_COUNTS[key][0]) <= LEVELS.index(level):
-        return f"({_COUNTS[key][1]})"
-    if key in _COLLECTED and level == STUDY:
+    if key in _GATHERED and LEVELS.index(_GATHERED[key][0]) <= LEVELS.index(level):
         return "NULL"
     if level == INSTANCE:
         if key == "Path":
