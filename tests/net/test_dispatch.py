@@ -439,16 +439,19 @@ def test_a_connection_goes_to_another_when_a_worker_has_just_died(tmp_path: Path
 @needs_proc
 def test_workers_that_cannot_begin_are_not_begun_again_and_again(tmp_path: Path) -> None:
     with workers(tmp_path) as server:
-        until(lambda: len(server.workers()) == 2)
+        associations = [server.associate(), server.associate()]
+        processes = set(map(who_answers, associations))
+        assert len(processes) == 2
         (tmp_path / NOT_NOW).touch()
-        for pid in server.workers():
+        for pid in processes:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: server.log.count("before it was ready") == 2)
-        assert server.workers() == []
+        until(lambda: server.log.count("is replaced") == 2 and server.log.count("before it was ready") >= 2)
+        until(lambda: not server.workers())
         with server.rude() as visitor:
             visitor.send(RQ)
             assert visitor.read()[0] == 0
-        until(lambda: server.log.count("before it was ready") == 4)
+        until(lambda: server.log.count("before it was ready") >= 4)
+        assert server.log.count("before it was ready") <= 5  # of the first two, one may have been tried twice
         (tmp_path / NOT_NOW).unlink()
         assert who_answers(server.associate()) in server.workers()
         server.close()
@@ -497,6 +500,8 @@ def refuses_connections(port: int) -> bool:
         socket.create_connection(("127.0.0.1", port), 10).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        pass  # it was closed in between
     return False
 
 

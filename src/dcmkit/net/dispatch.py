@@ -227,7 +227,9 @@ class WorkerProcesses:
 
     def ready(self, sock: socket.socket) -> None:
         """A worker has said something, or died."""
-        worker = next(worker for worker in self._workers if worker.channel is sock)
+        worker = next((worker for worker in self._workers if worker.channel is sock), None)
+        if worker is None:  # heard of twice: a process just forked still had a copy of its channel
+            return
         try:
             said = sock.recv(4096, socket.MSG_DONTWAIT)
         except BlockingIOError:
