@@ -100,6 +100,29 @@ class Times(NamedTuple):
         return f"{self.median:.3f} s (best {best:.3f}), {rate:,.0f}/s, cpu {sender:.2f}+{receiver:.2f}"
 
 
+PATIENCE = 10.0
+"""Seconds a round waits for other programs to leave the processors alone, before it starts anyway."""
+IDLE = 0.9
+
+
+def wait_for_quiet() -> None:
+    """Wait until the processors are idle for a fifth of a second, up to `PATIENCE`. Nothing where /proc is not."""
+    deadline = time.monotonic() + PATIENCE
+    with contextlib.suppress(OSError):
+        while time.monotonic() < deadline:
+            before = processor_times()
+            time.sleep(0.2)
+            idle, total = (new - old for new, old in zip(processor_times(), before, strict=True))
+            if idle >= IDLE * total:
+                return
+
+
+def processor_times() -> tuple[int, int]:
+    """Ticks of all processors since the start: idle ones, and all."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
 def interleave(contenders: dict[str, Callable[[], Cost]], rounds: int) -> dict[str, Times]:
     """Run every contender once per round, the order turning each round, after one round that does not count."""
     names = list(contenders)
@@ -109,6 +132,7 @@ def interleave(contenders: dict[str, Callable[[], Cost]], rounds: int) -> dict[s
     for turn in range(rounds):
         start = turn % len(names)
         for name in names[start:] + names[:start]:
+            wait_for_quiet()
             times[name].costs.append(contenders[name]())
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
