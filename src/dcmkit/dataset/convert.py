@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dcmkit.dataset.completeness import require_complete
 from dcmkit.errors import InvalidDataSetError
 from dcmkit.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -52,6 +53,8 @@ def _read(path: str, header: FileHeader) -> Any:
     from pydicom.filereader import read_dataset
 
     with open(path, "rb") as file:
+        require_complete(file.fileno(), header, b"")  # pydicom reads a truncated value as a short one
+        file.seek(0)
         if header.offset and file.read(132)[128:] == b"DICM":
             file.seek(0)
             data_set = dcmread(file)

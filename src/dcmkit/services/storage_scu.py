@@ -59,6 +59,8 @@ class Sent(NamedTuple):
     seconds: float
     size: int
     transcoded: bool
+    error: DcmkitError | None = None
+    """What prevented an answer, where there is none."""
 
     @property
     def stored(self) -> bool:
@@ -155,7 +157,7 @@ def send_files(
 def _report_lost(files: Sequence[File], error: DcmkitError, report: Callable[[Sent], None]) -> None:
     for path, header in files:
         size = header.length
-        report(Sent(path, header.sop_class_uid, header.sop_instance_uid, None, str(error), 0.0, size, False))
+        report(Sent(path, header.sop_class_uid, header.sop_instance_uid, None, str(error), 0.0, size, False, error))
 
 
 class _Content(NamedTuple):
@@ -215,7 +217,7 @@ class _Batch:
         try:
             for file, content in self._contents():
                 if isinstance(content, DcmkitError):
-                    self._reported(file, None, str(content), 0.0, transcoded=False)
+                    self._reported(file, None, str(content), 0.0, transcoded=False, error=content)
                     continue
                 began = perf_counter()
                 status, comment = self._store(file.header, content)
@@ -223,7 +225,8 @@ class _Batch:
         except NetworkError as error:
             self.error = error
             if self.done < len(self._files):  # the one that was on its way
-                self._reported(self._files[self.done], None, str(error), perf_counter() - began, transcoded=False)
+                lost = self._files[self.done]
+                self._reported(lost, None, str(error), perf_counter() - began, transcoded=False, error=error)
             return
         except BaseException:
             self._association.abort()
@@ -233,7 +236,16 @@ class _Batch:
         except NetworkError as error:
             log.warning("the association was not released in order: %s", error)
 
-    def _reported(self, file: File, status: int | None, comment: str, seconds: float, *, transcoded: bool) -> None:
+    def _reported(
+        self,
+        file: File,
+        status: int | None,
+        comment: str,
+        seconds: float,
+        *,
+        transcoded: bool,
+        error: DcmkitError | None = None,
+    ) -> None:
         header = file.header
         sent = Sent(
             file.path,
@@ -244,6 +256,7 @@ class _Batch:
             seconds,
             header.length,
             transcoded,
+            error,
         )
         self.done += 1
         self.stored += sent.stored

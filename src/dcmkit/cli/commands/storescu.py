@@ -102,7 +102,7 @@ class Outcome:
     def __init__(self, report: str) -> None:
         self.done = 0
         self.failed = 0
-        self.last: Sent | None = None
+        self._reasons: set[ExitCode] = set()
         self._path = report
         try:
             self._report = open(report, "w", encoding="utf-8") if report else None  # noqa: SIM115 - close()
@@ -112,6 +112,7 @@ class Outcome:
     def unreadable(self, path: str, error: DcmkitError) -> None:
         """A file that cannot be sent."""
         self.failed += 1
+        self._reasons.add(error.exit_code)
         say(f"{path}: {error}")
         self._write({"file": path, "status": None, "comment": str(error)})
 
@@ -125,7 +126,7 @@ class Outcome:
                 log.info("%s: stored in %.1f ms", sent.path, sent.seconds * 1000)
         else:
             self.failed += 1
-            self.last = sent
+            self._reasons.add(sent.error.exit_code if sent.error is not None else ExitCode.REQUEST_FAILED)
             status = "" if sent.status is None else f"refused with status 0x{sent.status:04X}: "
             say(f"{sent.path}: {status}{sent.comment}")
         if self._report is not None:
@@ -163,10 +164,12 @@ class Outcome:
                 raise ReportError(f"report {self._path} cannot be written: {error.strerror}") from error
 
     def exit_code(self) -> ExitCode:
-        """All, some or none."""
+        """All, some or none; and where it is none, whether the peer just does not take such objects."""
         log.info("%d stored, %d failed", self.done, self.failed)
         if not self.failed:
             return ExitCode.DONE
+        if self._reasons == {ExitCode.NO_PRESENTATION_CONTEXT} and not self.done:
+            return ExitCode.NO_PRESENTATION_CONTEXT
         return ExitCode.PARTLY_DONE if self.done else ExitCode.NOTHING_DONE
 
 
