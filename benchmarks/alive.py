@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.make_data import warm
 from benchmarks.measure import Bar, Row, peak_of_command, resident, status_of, threads
-from benchmarks.transfer import Setting, dcmkit_sender, dcmtk_sender
+from benchmarks.transfer import Setting, blame, dcmkit_sender, dcmtk_sender
 from tests.interop import peers
 from tests.interop.wire import Requestor
 
@@ -179,7 +179,7 @@ def huge(setting: Setting) -> Iterator[Row]:
         place = setting.scratch / "huge"
         shutil.rmtree(place, ignore_errors=True)
         os.sync()
-        with receiver(place) as running:
+        with receiver(place) as running, blame(running.server):
             seconds, sender_peak = peak_of_command(sender(running.port, source))
             receiver_peak = status_of(running.server.pid, "VmHWM") / 1024
         shutil.rmtree(place, ignore_errors=True)

@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -244,26 +245,35 @@ def peak_of_command(command: Sequence[str | os.PathLike[str]], *, timeout: float
     Raises:
         BenchError: it failed or took more than `timeout` seconds.
     """
-    started, peak = time.perf_counter(), 0
-    process = subprocess.Popen(
-        [os.fspath(word) for word in command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment(FAST),
-    )
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as talk:
+        process = subprocess.Popen(
+            [os.fspath(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=talk,
+            env=environment(FAST),
+        )
+        peak = watch_peak(process, started, timeout)
+        talk.seek(0)
+        if process.returncode:
+            raise BenchError(f"{command!r} ended with {process.returncode}: {talk.read()[-1000:]!r}")
+    return time.perf_counter() - started, peak / 1024
+
+
+def watch_peak(process: subprocess.Popen[bytes], started: float, timeout: float) -> int:
+    """The peak resident memory of a process that is watched to its end, in kB."""
+    peak = 0
     try:
         while process.poll() is None:
             peak = max(peak, status_of(process.pid, "VmHWM"))
             if time.perf_counter() - started > timeout:
-                raise BenchError(f"{command[0]} took more than {timeout:.0f} s")
+                raise BenchError(f"{process.args!r} took more than {timeout:.0f} s")
             time.sleep(POLL)
     finally:
         process.kill()
         process.wait()
-    if process.returncode:
-        raise BenchError(f"{command!r} ended with {process.returncode}")
-    return time.perf_counter() - started, peak / 1024
+    return peak
 
 
 def count_objects(directory: Path) -> int:

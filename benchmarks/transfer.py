@@ -138,13 +138,23 @@ def one_round(
     try:
         with receiver(place) as (server, count):
             before = cpu_seconds(server.pid)
-            wall, sender_cpu = time_commands([sender(server.port, source) for source in sources], environment)
+            with blame(server):
+                wall, sender_cpu = time_commands([sender(server.port, source) for source in sources], environment)
             receiver_cpu = cpu_seconds(server.pid) - before
             if count() != expected:
                 raise BenchError(f"{count()} of {expected} objects arrived: {server.log_text()[-1000:]}")
             return Cost(wall, sender_cpu, receiver_cpu)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def blame(server: Server) -> Iterator[None]:
+    """Add what the receiver said to a sender's failure."""
+    try:
+        yield
+    except BenchError as error:
+        raise BenchError(f"{error}\n{server.name} said: {server.log_text()[-1500:]}") from None
 
 
 class Contender(NamedTuple):
