@@ -18,7 +18,7 @@ from subprocess import CompletedProcess
 from typing import NamedTuple
 
 from .part10 import read_part10
-from .process import FAST, Server, run, serving
+from .process import FAST, Server, answers_echo, listens, run, serving
 
 HERE = Path(__file__).parent
 NAMES = ("DCMTK", "pynetdicom", "Orthanc", "dcmkit")
@@ -116,7 +116,8 @@ def dcmtk_storescp(
     def command(port: int) -> Sequence[str | os.PathLike[str]]:
         return [program, "-pm", "-od", output, *options, str(port)]
 
-    with serving("storescp", command, directory, extra_environment=extra_environment) as server:
+    ready = listens if "--refuse" in options else answers_echo
+    with serving("storescp", command, directory, extra_environment=extra_environment, ready=ready) as server:
         yield Receiver(server, lambda: files_by_uid(output))
 
 

@@ -86,6 +86,15 @@ def answers_echo(port: int) -> bool:
         return False
 
 
+def listens(port: int) -> bool:
+    """Whether anything takes connections on `port` now."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 5.0).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def serving(
     name: str,

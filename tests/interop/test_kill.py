@@ -17,7 +17,7 @@ import pytest
 
 from .part10 import read_part10
 from .peers import Receiver, dcmkit_command, dcmkit_storescp
-from .process import run, wait_until
+from .process import listens, run, wait_until
 from .wire import Requestor, WireError
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
@@ -155,13 +155,4 @@ def test_workers_end_with_their_parent(tmp_path: Path, need: Callable[..., None]
     with dcmkit_storescp(tmp_path, "--workers", "2") as receiver:
         receiver.server.process.kill()
         receiver.server.process.wait()
-        assert wait_until(lambda: not listening(receiver.port), 5), "a worker outlives its parent"
-
-
-def listening(port: int) -> bool:
-    """Whether anything takes connections on the port."""
-    try:
-        Requestor(port, timeout=1.0).close()
-    except (OSError, WireError):
-        return False
-    return True
+        assert wait_until(lambda: not listens(receiver.port), 5), "a worker outlives its parent"
