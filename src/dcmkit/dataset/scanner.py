@@ -13,13 +13,20 @@ The rules of this file:
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from functools import lru_cache
 from struct import Struct
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from dcmkit.dataset.pattern import Element, Outline, Patterns
 from dcmkit.errors import InvalidDataSetError
-from dcmkit.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN
+from dcmkit.uids import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
 
 WINDOW = 16384
 """Bytes looked at in one go: a typical header up to the pixels."""
@@ -32,6 +39,8 @@ PIXEL_DATA = 0x7FE00010
 JPIP_REFERENCED_DEFLATE = "1.2.840.10008.1.2.4.95"
 JPIP_HTJ2K_REFERENCED_DEFLATE = "1.2.840.10008.1.2.4.205"
 DEFLATED = frozenset({DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, JPIP_REFERENCED_DEFLATE, JPIP_HTJ2K_REFERENCED_DEFLATE})
+
+_NO_PATTERNS = DEFLATED | {IMPLICIT_VR_LITTLE_ENDIAN}
 
 # PS3.5 7.1.2: VRs with a 16-bit length, and those with two reserved bytes and a 32-bit length.
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -105,7 +114,7 @@ class DataSetScanner:
     """
 
     __slots__ = (
-        "_carry", "_inflated", "_inflater", "_keys", "_length", "_levels", "_nested", "_order", "_record",
+        "_carry", "_inflated", "_inflater", "_keys", "_length", "_levels", "_nested", "_order", "_patterns", "_record",
         "_record_defined", "_record_from", "_record_tag", "_seen", "_skip", "_tag", "_values",
         "in_pixel_data", "item_end",
     )  # fmt: skip
@@ -114,6 +123,7 @@ class DataSetScanner:
         big = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
         self._order = _BIG if big else _LITTLE
         self._keys = _keys(wanted, big)
+        self._patterns = None if big or transfer_syntax_uid in _NO_PATTERNS else _patterns(wanted)
         self._inflater = zlib.decompressobj(-15) if transfer_syntax_uid in DEFLATED else None
         self._inflated = 0
         self._levels = bytearray((_GUESS,))
@@ -153,6 +163,8 @@ class DataSetScanner:
             self._feed_deflated(view)
         elif self._skip >= count and self._record is None:
             self._skip -= count
+        elif self._length == count and self._patterns is not None:
+            self._feed_first(view, self._patterns)
         else:
             self._feed(view)
 
@@ -196,6 +208,21 @@ class DataSetScanner:
             self._inflated += len(piece)
             self._feed(memoryview(piece))
 
+    def _feed_first(self, view: memoryview, patterns: Patterns) -> None:
+        """The first piece: often its header looks like one before."""
+        window = bytes(view[:WINDOW])
+        found = patterns.match(window)
+        if found is None:
+            self._run(window)
+        else:
+            self._values, position, last = found
+            self._tag = last[1] << 24 | last[0] << 16 | last[3] << 8 | last[2]
+            self._levels[0] = _EXPLICIT
+            self._seen = True
+            self._run(window, start=position)
+        if len(view) > len(window):
+            self._feed(view[len(window) :])
+
     def _feed(self, view: memoryview) -> None:
         at, end = 0, len(view)
         while at < end:
@@ -215,9 +242,9 @@ class DataSetScanner:
 
     # --- one window ------------------------------------------------------------------------------------------
 
-    def _run(self, window: bytes, final: bool = False) -> None:
+    def _run(self, window: bytes, final: bool = False, start: int = 0) -> None:
         """Walk `window`; what of it cannot be understood yet becomes the carry, what lies beyond it the skip."""
-        pos = 0
+        pos = start
         levels = self._levels
         self._record_from = 0
         while pos >= 0:
@@ -437,6 +464,79 @@ class DataSetScanner:
                 self._record = None
         elif len(record) > VALUE_LIMIT:
             self._record = None
+
+
+class _Unusual(Exception):  # noqa: N818 - never leaves this module
+    """The header is none a pattern can be made of."""
+
+
+class _Tracer(DataSetScanner):
+    """A scanner that notes everything it looks at."""
+
+    __slots__ = ("spans", "top")
+
+    def __init__(self, wanted: frozenset[int]) -> None:
+        super().__init__(EXPLICIT_VR_LITTLE_ENDIAN, wanted)
+        self._patterns = None
+        self.spans: list[tuple[int, int]] = []
+        self.top: dict[int, int] = {}  # start of an element at the top level: its key
+        order = _ByteOrder("little")
+        explicit, implicit, long = order.explicit, order.implicit, order.long
+
+        def trace_explicit(window: bytes, pos: int) -> tuple[Any, ...]:
+            self.spans.append((pos, 8))
+            read = explicit(window, pos)
+            if len(self._levels) == 1:
+                self.top[pos] = read[0]
+            return read
+
+        def trace_implicit(window: bytes, pos: int) -> tuple[Any, ...]:
+            self.spans.append((pos, 8))
+            return implicit(window, pos)
+
+        def trace_long(window: bytes, pos: int) -> tuple[Any, ...]:
+            self.spans.append((pos, 4))
+            return long(window, pos)
+
+        order.explicit, order.implicit, order.long = trace_explicit, trace_implicit, trace_long  # type: ignore[assignment]
+        self._order = order
+
+    def _unusual(self, window: bytes, pos: int, final: bool) -> tuple[int, int]:
+        raise _Unusual
+
+    def _delimiter(self, key: int, window: bytes, pos: int) -> int:
+        if not key or len(self._levels) == 1:
+            raise _Unusual
+        return super()._delimiter(key, window, pos)
+
+    def outline(self, window: bytes) -> Outline | None:
+        """The header in `window` up to its pixel data; None where it is unusual, or has none here."""
+        try:
+            self._run(window)
+        except (_Unusual, InvalidDataSetError):
+            return None
+        pixels = next((pos for pos, key in self.top.items() if self._order.swap(key) == PIXEL_DATA), 0)
+        starts = [pos for pos in self.top if pos <= pixels]
+        if len(starts) < 2 or self._levels[0] != _EXPLICIT:
+            return None
+        elements = [self._element(window, start, end) for start, end in itertools.pairwise(starts)]
+        kept = {element.tag: window[element.value : element.end] for element in elements if element.tag}
+        if kept != {tag: value for tag, value in self._values.items() if tag in kept}:
+            return None
+        return Outline(window, elements, [(pos, length) for pos, length in self.spans if pos < pixels])
+
+    def _element(self, window: bytes, start: int, end: int) -> Element:
+        vr = int.from_bytes(window[start + 4 : start + 6], "little")
+        plain = vr in self._order.short_vrs
+        tag = self._order.swap(self.top[start])
+        wanted = tag if tag in self._values else 0
+        return Element(start, start + (8 if plain else 12), end, window[start : start + 6], wanted, plain)
+
+
+@lru_cache(maxsize=16)
+def _patterns(wanted: frozenset[int]) -> Patterns:
+    """Shared by all scanners of this process that look for the same tags."""
+    return Patterns(lambda window: _Tracer(wanted).outline(window), VALUE_LIMIT)
 
 
 def _is_letters(vr: bytes) -> bool:
