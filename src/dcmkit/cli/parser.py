@@ -160,7 +160,9 @@ def unknown_option(name: str, known: Iterable[str], ctx: click.Context) -> Usage
             f"option {name} is DCMTK's; dcmkit {tool} does not have it yet",
             hint=f"nothing was done; {ctx.command_path} --help lists what there is",
         )
-    close = get_close_matches(name, list(known), 1, 0.6)
+    names = list(known)
+    other_sign = name.translate(str.maketrans("+-", "-+"))  # -sd is easily written for +sd
+    close = [other_sign] if other_sign in names else get_close_matches(name, names, 1, 0.6)
     hint = f"did you mean {close[0]}?" if close else f"{ctx.command_path} --help lists the options"
     return UsageError(f"no such option: {name}", hint=hint)
 

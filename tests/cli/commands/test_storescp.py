@@ -128,7 +128,7 @@ def test_workers_take_everything(tmp_path: Path, durability: str) -> None:
 def test_known_only_refuses_private_classes(tmp_path: Path) -> None:
     write(tmp_path / "in" / "private.dcm", "1.2.3.1.9", PRIVATE)
     with receiver(tmp_path / "archive", "--known-only") as running:
-        assert send(running.port, tmp_path / "in") == ExitCode.NOTHING_DONE
+        assert send(running.port, tmp_path / "in") == ExitCode.NO_PRESENTATION_CONTEXT
 
 
 def test_ignore_keeps_nothing(tmp_path: Path) -> None:
