@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,28 @@ def test_an_archive_opened_late(tmp_path: Path):
     archive: Archive = archive_in(tmp_path)
     assert put(archive).outcome == "stored"
     archive.close()
+
+
+# --- the archive is tampered with ---
+
+
+def test_a_slot_that_somebody_removed_is_made_again(tmp_path: Path):
+    with archive_in(tmp_path) as archive:
+        put(archive, "1.2.3")
+        shutil.rmtree(archive.slot().path)
+        put(archive, "1.2.4")
+        assert len(visible(tmp_path)) == 2
+    assert arriving(tmp_path) == []
+
+
+def test_an_archive_that_was_moved_away_is_not_begun_anew(tmp_path: Path):
+    root = tmp_path / "archive"
+    with archive_in(root) as archive:
+        put(archive, "1.2.3")
+        root.rename(tmp_path / "elsewhere")
+        with pytest.raises(OutputError):
+            put(archive, "1.2.4")
+        assert not root.exists()
+        (tmp_path / "elsewhere").rename(root)
+        put(archive, "1.2.5")
+        assert len(visible(root)) == 2

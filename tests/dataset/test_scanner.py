@@ -438,7 +438,7 @@ def test_nesting_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_deflate_bomb_costs_little():
-    bomb = deflate(encode(PLAIN) + header(0x7FE00010, "OW", 1 << 30, EXPLICIT) + bytes(64 << 20))
+    bomb = deflate(encode(PLAIN) + header(0x7FE00010, "OW", 1 << 30, EXPLICIT) + bytes(32 << 20))
     scanner = DataSetScanner(DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, WANTED)
     tracemalloc.start()
     try:

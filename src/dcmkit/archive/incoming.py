@@ -108,7 +108,11 @@ class Incoming:
     def _start(self, view: memoryview | bytes) -> None:
         """The first piece: the file and its meta information go before it."""
         self._temporary = self._archive.slot().temporary()
-        self._fd = disk.create(self._temporary)
+        try:
+            self._fd = disk.create(self._temporary)
+        except FileNotFoundError:
+            self._temporary = self._archive.lost_slot().temporary()
+            self._fd = disk.create(self._temporary)
         meta = file_meta(self._sop_class, self._sop_instance, self._transfer_syntax, source_ae_title=self._source)
         self._meta_length = len(meta)
         if hasattr(os, "writev"):

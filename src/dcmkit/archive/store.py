@@ -219,6 +219,20 @@ class Archive:
                         raise disk.output_error(error) from None
         return self._slot
 
+    def lost_slot(self) -> Slot:
+        """A new slot for one whose directory somebody removed.
+
+        Raises:
+            FileNotFoundError: the whole archive has gone (unmounted, moved away), and is not to be begun anew here.
+            OutputError: the slot cannot be made.
+        """
+        os.stat(self._own("incoming"))
+        with self._lock:
+            if self._slot is not None and not os.path.isdir(self._slot.path):
+                self._slot.leave()
+                self._slot = None
+        return self.slot()
+
     def claim(self, sop_instance_uid: str) -> None:
         """Returns when no other thread has claimed this SOP Instance."""
         with self._lock:

@@ -32,7 +32,7 @@ WINDOW = 16384
 """Bytes looked at in one go: a typical header up to the pixels."""
 VALUE_LIMIT = 65536
 DEPTH_LIMIT = 1 << 20
-INFLATE_LIMIT = 256 << 20
+INFLATE_LIMIT = 64 << 20
 """Bytes of a deflated data set that are inflated to check it; beyond that it is taken as it is."""
 
 PIXEL_DATA = 0x7FE00010

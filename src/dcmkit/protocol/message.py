@@ -228,9 +228,8 @@ class C_STORE_RQ(Request):
     """PS3.7 9.3.1.1."""
 
     command_field = 0x0001
-    required: ClassVar[tuple[str, ...]] = ("message_id", "affected_sop_class_uid", "affected_sop_instance_uid")
-    affected_sop_class_uid: str
-    affected_sop_instance_uid: str
+    affected_sop_class_uid: str = ""  # required by the standard; without it there is still an answer: a failure status
+    affected_sop_instance_uid: str = ""
     priority: int = PRIORITY_MEDIUM
     command_data_set_type: int = DATA_SET_PRESENT
     move_originator_ae_title: str | None = None
