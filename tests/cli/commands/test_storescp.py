@@ -17,11 +17,12 @@ import pytest
 
 from dcmkit.cli.commands.storescu import command as storescu
 from dcmkit.dataset.part10 import file_meta, read_file_header
-from dcmkit.errors import ExitCode
+from dcmkit.errors import AssociationRejectedError, ExitCode
 from dcmkit.protocol.message import C_STORE_RQ
 from dcmkit.protocol.pdu import PresentationContextRQ
 from tests.archive.objects import CT, EXPLICIT, image
-from tests.net.server import Rude, assert_alive, pdv, rq
+from tests.interop.process import wait_until
+from tests.net.server import Rude, assert_alive, associate, pdv, rq
 
 PRIVATE = "1.2.840.99999.1.2.3"
 
@@ -148,11 +149,7 @@ def test_an_object_in_flight_is_finished_at_a_signal(tmp_path: Path, number: int
             peer.send(pdv(1, 3, command) + pdv(1, 0, data_set[:1000]))
             assert_alive(running.port)  # by then the first bytes have been taken
             running.process.send_signal(number)
-            while True:  # until nobody listens any more: the signal has come through
-                try:
-                    socket.create_connection(("127.0.0.1", running.port), 5).close()
-                except ConnectionRefusedError:
-                    break
+            assert wait_until(lambda: not listens(running.port), 20)  # the signal has come through
             peer.send(pdv(1, 2, data_set[1000:]))
             pdu_type, body = peer.read()
             assert pdu_type == 4
@@ -160,6 +157,104 @@ def test_an_object_in_flight_is_finished_at_a_signal(tmp_path: Path, number: int
             assert body[at + 8 : at + 10] == b"\0\0"
         assert running.end() == 0
     assert stored(tmp_path / "archive") == {"1.2.3.1.1": data_set}
+
+
+def test_an_independent_sender_finds_its_objects_again(tmp_path: Path) -> None:
+    from pydicom import dcmread
+    from pydicom.data import get_testdata_file
+    from pynetdicom import AE
+
+    names = ("CT_small.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm", "rtplan.dcm")
+    sources = [dcmread(str(get_testdata_file(name, download=False))) for name in names]
+    with receiver(tmp_path / "archive") as running:
+        entity = AE("SCU")
+        for source in sources:
+            entity.add_requested_context(source.SOPClassUID, source.file_meta.TransferSyntaxUID)
+        association = entity.associate("127.0.0.1", running.port)
+        assert association.is_established
+        assert [association.send_c_store(source).Status for source in sources] == [0] * 4
+        association.release()
+        assert running.stop() == 0
+    for source in sources:
+        (path,) = (tmp_path / "archive").rglob(f"{source.SOPInstanceUID}.dcm")
+        found = dcmread(path)
+        assert found == source
+        assert found.file_meta.TransferSyntaxUID == source.file_meta.TransferSyntaxUID
+        assert found.file_meta.SourceApplicationEntityTitle == "SCU"
+
+
+def test_an_archive_that_cannot_be_written_any_more_refuses_and_goes_on(tmp_path: Path) -> None:
+    good, bad = write(tmp_path / "in" / "1.dcm", "1.2.3.1.1"), write(tmp_path / "in" / "2.dcm", "1.2.3.9.1")
+    with receiver(tmp_path / "archive", "--layout", "{SOPInstanceUID}/object.dcm") as running:
+        (tmp_path / "archive" / "1.2.3.9.1").write_text("where a directory must be")
+        assert send(running.port, bad, good) == ExitCode.PARTLY_DONE
+        assert running.stop() == 0
+    assert "0xA700" in running.log
+    assert list(stored(tmp_path / "archive")) == ["1.2.3.1.1"]
+
+
+def test_who_may_call_whom(tmp_path: Path) -> None:
+    options = ("-aet", "ARCHIVE", "--check-called-ae-title", "--allow-calling-ae-title", "WARD")
+    with receiver(tmp_path / "archive", *options, "--bind", "127.0.0.1") as running:
+        with pytest.raises(AssociationRejectedError, match="called AE title"):
+            associate(running.port, calling_ae_title="WARD", called_ae_title="OTHER")
+        with pytest.raises(AssociationRejectedError, match="calling AE title"):
+            associate(running.port, called_ae_title="ARCHIVE")
+        associate(running.port, calling_ae_title="WARD", called_ae_title="ARCHIVE").release()
+        assert running.stop() == 0
+    assert "rejected an association from 'SCU' to 'ARCHIVE'" in running.log
+
+
+def test_how_many_at_a_time(tmp_path: Path) -> None:
+    with receiver(tmp_path / "archive", "--max-associations", "1") as running:
+        association = associate(running.port)
+        with pytest.raises(AssociationRejectedError, match="local limit"):
+            associate(running.port)
+        association.release()
+        assert running.stop() == 0
+
+
+def test_dcmtks_options_that_are_always_so(tmp_path: Path) -> None:
+    options = ("+B", "+xa", "-pm", "--fork", "-dhl", "+F", "-pdu", "16384", "-ta", "5", "-td", "1e9")
+    write(tmp_path / "in" / "a.dcm", "1.2.3.1.9")
+    with receiver(tmp_path / "archive", *options) as running:
+        assert send(running.port, tmp_path / "in") == 0
+        assert running.stop(signal.SIGINT) == 0
+    assert list(stored(tmp_path / "archive")) == ["1.2.3.1.9"]
+
+
+def test_the_log_as_json_lines(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.dcm", "1.2.3.1.9")
+    with receiver(tmp_path / "archive", "--log-format", "json") as running:
+        assert send(running.port, tmp_path / "in") == 0
+        assert running.stop() == 0
+    records = [json.loads(line) for line in running.log.splitlines()]
+    assert {"stored 1.2.3.1.9 from STORESCU"} <= {record["message"] for record in records}
+    assert {record["level"] for record in records} == {"info"}
+
+
+def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    command = C_STORE_RQ(message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2.3.1.1").encode()
+    with receiver(tmp_path / "archive") as running, Rude(running.port) as peer:
+        peer.associate(rq([PresentationContextRQ(1, CT, (EXPLICIT,))]))
+        peer.send(pdv(1, 3, command) + pdv(1, 0, image("1.2.3.1.1")[:100]))
+        assert_alive(running.port)
+        running.process.send_signal(signal.SIGTERM)
+        assert wait_until(lambda: not listens(running.port), 20)
+        assert running.stop() == 0
+        assert peer.read()[0] in (0, 7)
+    assert "not waiting for messages in progress" in running.log
+    assert stored(tmp_path / "archive") == {}
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except ConnectionRefusedError:
+        return False
+    except ConnectionResetError:
+        pass  # it closed in between
+    return True
 
 
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -183,6 +278,22 @@ def test_an_output_directory_that_is_a_file(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_an_output_directory_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        assert start("11112", "-od", str(tmp_path / "archive")).returncode == ExitCode.INVALID_OUTPUT_DIRECTORY
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
+    result = start("11112", "--bind", "203.0.113.9", "-od", str(tmp_path / "archive"))
+    assert result.returncode == ExitCode.CANNOT_LISTEN
+    assert "not one of this machine" in result.stderr
+    assert not (tmp_path / "archive").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -193,6 +304,12 @@ def test_an_output_directory_that_is_a_file(tmp_path: Path) -> None:
         ("11112", "--durability", "some"),
         ("11112", "+xy"),
         ("11112", "--layout", ".."),
+        ("11112", "--max-associations", "0"),
+        ("11112", "--workers", "0"),
+        ("11112", "12"),
+        ("11112", "+tls", "key.pem", "cert.pem"),
+        ("11112", "--exec-on-reception", "rm -rf #p"),
+        ("11112", "-ss", "x"),
     ],
 )
 def test_bad_usage(arguments: tuple[str, ...], tmp_path: Path) -> None:
