@@ -22,7 +22,7 @@ from dcmkit.protocol.message import C_STORE_RQ
 from dcmkit.protocol.pdu import PresentationContextRQ
 from tests.archive.objects import CT, EXPLICIT, image
 from tests.interop.process import wait_until
-from tests.net.server import Rude, assert_alive, associate, pdv, rq
+from tests.net.server import Rude, associate, pdv, rq
 
 PRIVATE = "1.2.840.99999.1.2.3"
 
@@ -147,7 +147,7 @@ def test_an_object_in_flight_is_finished_at_a_signal(tmp_path: Path, number: int
         with Rude(running.port) as peer:
             peer.associate(rq([PresentationContextRQ(1, CT, (EXPLICIT,))]))
             peer.send(pdv(1, 3, command) + pdv(1, 0, data_set[:1000]))
-            assert_alive(running.port)  # by then the first bytes have been taken
+            assert wait_until(lambda: bool(arriving(tmp_path / "archive")), 20)
             running.process.send_signal(number)
             assert wait_until(lambda: not listens(running.port), 20)  # the signal has come through
             peer.send(pdv(1, 2, data_set[1000:]))
@@ -238,13 +238,18 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     with receiver(tmp_path / "archive") as running, Rude(running.port) as peer:
         peer.associate(rq([PresentationContextRQ(1, CT, (EXPLICIT,))]))
         peer.send(pdv(1, 3, command) + pdv(1, 0, image("1.2.3.1.1")[:100]))
-        assert_alive(running.port)
+        assert wait_until(lambda: bool(arriving(tmp_path / "archive")), 20)
         running.process.send_signal(signal.SIGTERM)
         assert wait_until(lambda: not listens(running.port), 20)
         assert running.stop() == 0
         assert peer.read()[0] in (0, 7)
-    assert "not waiting for messages in progress" in running.log
+    assert "stopped again: not waiting for messages in progress" in running.log
     assert stored(tmp_path / "archive") == {}
+
+
+def arriving(archive: Path) -> list[Path]:
+    """Objects on their way in."""
+    return [path for path in (archive / ".dcmkit" / "incoming").glob("*/*") if path.name.isdigit()]
 
 
 def listens(port: int) -> bool:
