@@ -32,12 +32,19 @@ def to_uncompressed(path: str, header: FileHeader, transfer_syntax_uid: str) -> 
     Raises:
         InvalidDataSetError: it cannot be read, or no decoder for it is installed.
     """
+    import warnings
+
+    from pydicom.config import disable_value_validation
+
     name = name_of(header.transfer_syntax_uid)
     try:
-        data_set = _read(path, header)
-        if is_encapsulated(header.transfer_syntax_uid) and "PixelData" in data_set:
-            data_set.decompress(generate_instance_uid=False)
-        return _write(data_set, header.transfer_syntax_uid, transfer_syntax_uid)
+        # Values are passed on, not judged: what pydicom would say about them holds patient data.
+        with disable_value_validation(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data_set = _read(path, header)
+            if is_encapsulated(header.transfer_syntax_uid) and "PixelData" in data_set:
+                data_set.decompress(generate_instance_uid=False)
+            return _write(data_set, header.transfer_syntax_uid, transfer_syntax_uid)
     except InvalidDataSetError:
         raise
     except Exception as error:  # pydicom and its plugins raise what they like: translated here, once
