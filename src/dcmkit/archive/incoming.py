@@ -81,10 +81,10 @@ class Incoming:
                 self._look_at_head(view)
             if self._invalid is None:
                 self._scan(view)
-            if self._fd < 0:
-                self._start(view)
-            else:
+            if self._meta_length:
                 _write_all(self._fd, view)
+            else:
+                self._start(view)
             self._size += len(view)
         except OSError as error:
             raise self._fail(disk.output_error(error)) from None
@@ -105,14 +105,29 @@ class Incoming:
                 raise
             self._invalid = error
 
-    def _start(self, view: memoryview | bytes) -> None:
-        """The first piece: the file and its meta information go before it."""
+    def begin(self) -> None:
+        """Make the temporary file before the first piece is there: a peer takes its time between command and data.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        try:
+            self._create()
+        except OSError as error:
+            raise self._fail(disk.output_error(error)) from None
+
+    def _create(self) -> None:
         self._temporary = self._archive.slot().temporary()
         try:
             self._fd = disk.create(self._temporary)
         except FileNotFoundError:
             self._temporary = self._archive.lost_slot().temporary()
             self._fd = disk.create(self._temporary)
+
+    def _start(self, view: memoryview | bytes) -> None:
+        """The first piece: the file and its meta information go before it."""
+        if self._fd < 0:
+            self._create()
         meta = file_meta(self._sop_class, self._sop_instance, self._transfer_syntax, source_ae_title=self._source)
         self._meta_length = len(meta)
         if hasattr(os, "writev"):

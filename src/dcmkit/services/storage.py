@@ -97,6 +97,7 @@ class StorageSCP:
                 transfer_syntax,
                 association.rq.calling_ae_title,
             )
+            incoming.begin()
             for view in fragments:
                 incoming.write(view)
         except NetworkError:
