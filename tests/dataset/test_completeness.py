@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydicom.data import get_testdata_file
 
 from dcmkit.dataset import completeness
 from dcmkit.dataset.completeness import require_complete
@@ -75,6 +76,37 @@ def test_an_empty_data_set_is_none(tmp_path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         with pytest.raises(InvalidDataSetError, match="empty"):
+            require_complete(descriptor, header, b"")
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CT_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm",
+        "SC_rgb_rle_2frame.dcm", "image_dfl.dcm", "reportsi.dcm", "rtplan.dcm", "waveform_ecg.dcm",
+    ],
+)  # fmt: skip
+def test_real_files_are_whole_and_no_beginning_of_them_is(tmp_path: Path, name: str) -> None:
+    source = Path(str(get_testdata_file(name, download=False)))
+    check(source, 4096)
+    header = read_file_header(source)
+    content = source.read_bytes()
+    cut = tmp_path / name
+    for length in (len(content) - 20, header.offset + header.length // 2, header.offset + 3):
+        cut.write_bytes(content[:length])
+        with pytest.raises(InvalidDataSetError):
+            check(cut, 4096)
+
+
+def test_a_file_that_becomes_shorter_while_it_is_followed(tmp_path: Path) -> None:
+    path = write(tmp_path / "shrinking", image(pixels=bytes(100_000)))
+    header = read_file_header(path)
+    os.truncate(path, header.offset + 50)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with pytest.raises(InvalidDataSetError, match="shorter than it was"):
             require_complete(descriptor, header, b"")
     finally:
         os.close(descriptor)

@@ -82,6 +82,28 @@ def test_directories_without_permission_are_problems(tree: Path) -> None:
         (tree / "sub").chmod(0o700)
 
 
+def test_nothing_is_entered_or_told_twice(tree: Path) -> None:
+    assert found(tree, tree / "sub", tree) == (["a", "b", "d", "e", "f"], [])
+    assert found(tree / "sub", tree) == (["d", "e", "a", "b", "f"], [])
+    assert found(tree / "a", tree / "a") == (["a", "a"], [])  # named twice, meant twice
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no symbolic links here")
+def test_links_that_lead_to_themselves_are_problems(tree: Path) -> None:
+    (tree / "ring").symlink_to(tree / "ring")
+    (tree / "link").symlink_to(tree / "a")
+    assert found(tree, recurse=False) == (["a", "b", "link"], ["ring"])
+    assert found(tree / "ring") == ([], ["ring"])
+
+
+def test_what_is_wrong_is_said_without_the_path(tmp_path: Path) -> None:
+    said: list[tuple[str, str]] = []
+    gone = str(tmp_path / "gone")
+    assert list(find_files([gone, "a\0b"], lambda path, error: said.append((path, str(error))))) == []
+    assert said[0] == (gone, "cannot be read: No such file or directory")
+    assert said[1][1].startswith("cannot be read: ")
+
+
 def test_what_vanishes_while_listing_is_a_problem(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.scandir
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dcmkit.dataset.part10 import FileHeader, read_at
 from dcmkit.dataset.scanner import DataSetScanner
+from dcmkit.errors import InvalidDataSetError
 
 _STEP = 4096
 """Bytes read at a time after a jump: the next item or element header, and some more."""
@@ -19,7 +20,7 @@ def require_complete(descriptor: int, header: FileHeader, first: bytes | memoryv
         first: the first bytes of its data set, or all of it.
 
     Raises:
-        InvalidDataSetError: it is empty, damaged or truncated.
+        InvalidDataSetError: it is empty, damaged or truncated, or the file has become shorter.
     """
     scanner = DataSetScanner(header.transfer_syntax_uid, _NOTHING)
     scanner.feed(memoryview(first))
@@ -32,7 +33,7 @@ def require_complete(descriptor: int, header: FileHeader, first: bytes | memoryv
             continue
         data = read_at(descriptor, min(_STEP, end - position), position)
         if not data:
-            break
+            raise InvalidDataSetError("the file is shorter than it was", hint="send it again")
         scanner.feed(memoryview(data))
         position += len(data)
     scanner.finish()
