@@ -59,12 +59,20 @@ class Filing:
         self._replaced: dict[str, tuple[str, str]] = {}
         self._gone: list[tuple[str, str]] = []
 
-    def file(self) -> Stored:
-        """Do it. Raises: DuplicateError, OutputError, OSError."""
+    def file(self, known: list[tuple[str, str, int]] | None = None) -> Stored:
+        """Do it.
+
+        Args:
+            known: the files of this SOP Instance, as `Index.find` tells them, where that is known.
+
+        Raises:
+            DuplicateError, OutputError, OSError.
+        """
         archive, record = self._archive, self._record
         if archive.committer.pending(record.sop_instance_uid) is not None:
             archive.committer.flush()
-        for directory, name, offset in archive.index.find(record.sop_instance_uid):
+            known = None
+        for directory, name, offset in archive.index.find(record.sop_instance_uid) if known is None else known:
             settled = self._meet(directory, name, offset, indexed=True)
             if settled is not None:
                 return settled

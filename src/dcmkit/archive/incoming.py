@@ -40,11 +40,13 @@ class Incoming:
         "_fd",
         "_head",
         "_invalid",
+        "_known",
         "_meta_length",
         "_scanner",
         "_size",
         "_sop_class",
         "_sop_instance",
+        "_sop_instance_asked",
         "_source",
         "_temporary",
         "_transfer_syntax",
@@ -55,7 +57,8 @@ class Incoming:
     ) -> None:
         self._archive = archive
         self._sop_class = sop_class_uid
-        self._sop_instance = sop_instance_uid
+        self._sop_instance = self._sop_instance_asked = sop_instance_uid
+        self._known: tuple[int, list[tuple[str, str, int]]] = (-1, [])
         self._transfer_syntax = transfer_syntax_uid
         self._source = source
         self._scanner = DataSetScanner(transfer_syntax_uid, archive.wanted)
@@ -106,13 +109,14 @@ class Incoming:
             self._invalid = error
 
     def begin(self) -> None:
-        """Make the temporary file before the first piece is there: a peer takes its time between command and data.
+        """Do what can be done before the first piece is there: a peer takes its time between command and data.
 
         Raises:
-            OutputError: it cannot be made.
+            OutputError: the temporary file cannot be made, or the index cannot be read.
         """
         try:
             self._create()
+            self._known = (self._archive.filings, self._archive.index.find(self._sop_instance))
         except OSError as error:
             raise self._fail(disk.output_error(error)) from None
 
@@ -178,7 +182,7 @@ class Incoming:
             claimed = record.sop_instance_uid
             self._archive.claim(claimed)
             try:
-                stored = Filing(self._archive, record, self._temporary, self._fd).file()
+                stored = Filing(self._archive, record, self._temporary, self._fd).file(self._still_known(claimed))
             finally:
                 self._archive.release(claimed)
             if stored.outcome not in (IDENTICAL, KEPT):
@@ -191,6 +195,14 @@ class Incoming:
         finally:
             self._failure = self._failure or OutputError("the object was committed already")
             self._discard()
+
+    def _still_known(self, sop_instance_uid: str) -> list[tuple[str, str, int]] | None:
+        """The files of this SOP Instance as `begin` found them, if nothing was filed since and the UID is the same.
+
+        Another process may have filed it meanwhile: the name it took is seen when ours is taken.
+        """
+        filings, found = self._known
+        return found if filings == self._archive.filings and sop_instance_uid == self._sop_instance_asked else None
 
     def _record(self) -> tuple[Record, int, str]:
         """The object as the index takes it, with the status and the message of what is odd about it."""

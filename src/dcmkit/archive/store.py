@@ -58,6 +58,7 @@ class Archive:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._busy: set[str] = set()
+        self.filings = 0  # objects this process has filed, or tried to
 
     def _own(self, *names: str) -> str:
         return os.path.join(self.directories.root, OWN, *names)
@@ -244,6 +245,7 @@ class Archive:
         """End the claim."""
         with self._lock:
             self._busy.discard(sop_instance_uid)
+            self.filings += 1
             self._changed.notify_all()
 
 
