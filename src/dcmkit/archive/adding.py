@@ -106,13 +106,13 @@ def fill(
 def _all_directories(
     archive: Archive, in_place: Mapping[str, Collection[str]]
 ) -> Iterator[tuple[str, dict[str, os.stat_result]]]:
-    todo = [""]
-    while todo:
-        directory = todo.pop()
+    directories_left = [""]
+    while directories_left:
+        directory = directories_left.pop()
         path = archive.directories.absolute(directory)
         files, below = list_directory(path, directory)
         yield path, files
-        todo += below
+        directories_left += below
     for path, names in in_place.items():
         files, _ = list_directory(path, path)
         yield path, {name: facts for name, facts in files.items() if name in names}
@@ -279,7 +279,7 @@ def walk(paths: Iterable[str], problem: Problem) -> Iterator[tuple[str, dict[str
     Symbolic links are followed, each directory is visited once, archives' own directories are left out.
     """
     seen: set[tuple[int, int]] = set()
-    todo: list[str] = []
+    directories_left: list[str] = []
     for path in paths:
         try:
             facts = os.stat(path)
@@ -287,12 +287,12 @@ def walk(paths: Iterable[str], problem: Problem) -> Iterator[tuple[str, dict[str
             problem(path, InputError(f"it cannot be read: {error.strerror}"))
             continue
         if os.path.isdir(path):
-            todo.append(path)
+            directories_left.append(path)
         else:
             yield os.path.dirname(path), {os.path.basename(path): facts}
-    todo.reverse()
-    while todo:
-        path = todo.pop()
+    directories_left.reverse()
+    while directories_left:
+        path = directories_left.pop()
         try:
             facts = os.stat(path)
             if (facts.st_dev, facts.st_ino) in seen and facts.st_ino:
@@ -303,7 +303,7 @@ def walk(paths: Iterable[str], problem: Problem) -> Iterator[tuple[str, dict[str
             problem(path, InputError(f"the directory cannot be read: {error.strerror}"))
             continue
         yield path, files
-        todo += reversed(below)
+        directories_left += reversed(below)
 
 
 def _list(path: str, problem: Problem) -> tuple[dict[str, os.stat_result], list[str]]:

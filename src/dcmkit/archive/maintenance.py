@@ -114,15 +114,15 @@ def check(
         OutputError: the index cannot be read or written.
     """
     indexed = set(archive.index.directories())
-    todo, visited = [""], set[str]()
-    while todo or indexed - visited:
-        directory = todo.pop() if todo else min(indexed - visited)
+    waiting, visited = [""], set[str]()
+    while waiting or indexed - visited:
+        directory = waiting.pop() if waiting else min(indexed - visited)
         visited.add(directory)
         differences, below = _check_directory(archive, directory, digests, progress)
         yield from differences
         if repair and any(each.kind != DAMAGED for each in differences):
             _repair(archive, directory, differences)
-        todo += sorted(below, reverse=True) if not os.path.isabs(directory) else []
+        waiting += sorted(below, reverse=True) if not os.path.isabs(directory) else []
 
 
 def _check_directory(

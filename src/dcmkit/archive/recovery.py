@@ -49,13 +49,13 @@ def sweep(archive: Archive, since: float) -> tuple[int, int]:
     """
     known = set(_with_ancestors(archive.index.directories()))
     added = removed = 0
-    todo = {directory for directory in known if _changed(archive.directories.absolute(directory), since)}
-    todo.update(path for path in archive.index.newest_directories(since) if not os.path.isabs(path))
-    while todo:
-        directory = todo.pop()
+    waiting = {directory for directory in known if _changed(archive.directories.absolute(directory), since)}
+    waiting.update(path for path in archive.index.newest_directories(since) if not os.path.isabs(path))
+    while waiting:
+        directory = waiting.pop()
         more, fewer, below = reconcile(archive, directory)
         added, removed = added + more, removed + fewer
-        todo.update(path for path in below if path not in known)
+        waiting.update(path for path in below if path not in known)
     if added or removed:
         log.warning("the index was behind the files: %d added, %d removed", added, removed)
     return added, removed
