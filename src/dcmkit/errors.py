@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     """What a dcmkit process tells its caller. `description` is printed into every man page."""
 
     description: str
+    __str__ = int.__repr__  # before Python 3.11 it is the name
 
     def __new__(cls, value: int, description: str) -> ExitCode:
         member = int.__new__(cls, value)
