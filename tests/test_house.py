@@ -67,7 +67,7 @@ def test_no_drawer_for_odds_and_ends():
 FORBIDDEN = {
     "unfinished": re.compile(r"\b(?:TODO|FIXME|X{3})\b"),
     "a path of somebody's machine": re.compile(r"(?:/(?:home|Users|root|work)/|C:\\Users\\)\w"),
-    "a package registry": re.compile(r"pypi\.org|files\.pythonhosted|npmjs|--(?:extra-)?index-url"),
+    "a package registry": re.compile(r"https?://\S*/simple\b|/packages/[0-9a-f]{2}/|--(?:extra-)?index-url"),
     "a private key": re.compile(r"-----BEGIN (?:RSA |EC )?PRIVATE KEY"),
     "a merge conflict": re.compile(r"^(?:<{7}|>{7}) ", re.M),
 }
