@@ -24,6 +24,7 @@ check: .venv/check
 	$(BIN)/lint-imports
 	$(BIN)/python -m dcmkit.cli.generate --check
 	$(BIN)/python tools/generate_uids.py --check
+	$(BIN)/python tools/generate_dictionary.py --check
 
 generate: .venv/serve
 	$(BIN)/python -m dcmkit.cli.generate

@@ -62,6 +62,14 @@ class CharacterSet:
             text = _decode_undeclared(raw)
         return unicodedata.normalize("NFC", text)
 
+    def encode(self, text: str) -> bytes:
+        """The bytes of `text`, without padding.
+
+        Raises:
+            UnicodeEncodeError: it has a character that this character set does not have.
+        """
+        return unicodedata.normalize("NFC", text).encode(self.codec or "ascii")
+
     def _decode_extended(self, raw: bytes) -> str:
         initial = self.codec or "iso8859-1"
         first, *others = raw.split(b"\x1b")
@@ -133,6 +141,22 @@ def decode_numbers(raw: bytes, vr: str, big_endian: bool = False) -> str:
     if vr == "AT":
         return "\\".join(f"{group:04X}{element:04X}" for group, element in numbers.iter_unpack(raw[:usable]))
     return "\\".join([repr(number) for (number,) in numbers.iter_unpack(raw[:usable])])
+
+
+def encode_numbers(text: str, vr: str, big_endian: bool = False) -> bytes:
+    """The other way round.
+
+    Raises:
+        ValueError, OverflowError, struct.error: the text is no number, or none of this VR.
+    """
+    if not text:
+        return b""
+    values = text.split("\\")
+    if vr == "AT":
+        numbers: list[int | float] = [half for value in values for half in divmod(int(value, 16), 0x10000)]
+    else:
+        numbers = [float(value) if vr in ("FL", "FD") else int(value) for value in values]
+    return Struct(f"{'>' if big_endian else '<'}{len(numbers)}{_BINARY[vr][0]}").pack(*numbers)
 
 
 def decode_integer(raw: bytes, vr: str, big_endian: bool = False) -> int | None:
