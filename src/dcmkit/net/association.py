@@ -240,6 +240,11 @@ class Association:
         for _ in self.fragments():
             pass
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing of the next message has arrived yet, so that `receive` would wait; asked without waiting."""
+        return not self._protocol.in_message and not self._transport.readable()
+
     def cancelled(self, message_id: int) -> bool:
         """Whether a C-CANCEL-RQ for `message_id` has arrived, without waiting (PS3.7 9.3.2.3).
 
