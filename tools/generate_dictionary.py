@@ -20,7 +20,7 @@ def generate() -> str:
 
     lines = []
     for tag, (vr, vm, _, _, keyword) in DicomDictionary.items():
-        if keyword:
+        if keyword and vr != "NONE":  # items and delimiters
             lines.append(f"{tag:08X} {vr.split(' or ')[0]} {vm.split(' or ')[0]} {keyword}")
     for mask, (vr, vm, _, _, keyword) in RepeatersDictionary.items():
         lines.append(f"{mask.upper().replace('X', 'x')} {vr.split(' or ')[0]} {vm.split(' or ')[0]} {keyword}")

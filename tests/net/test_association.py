@@ -16,10 +16,14 @@ from dcmkit.errors import (
     PeerTimeoutError,
     ProtocolError,
 )
-from dcmkit.protocol.message import C_ECHO_RQ
+from dcmkit.net.association import Association
+from dcmkit.net.transport import Transport
+from dcmkit.protocol.association import AssociationProtocol
+from dcmkit.protocol.message import C_CANCEL_RQ, C_ECHO_RQ, C_FIND_RSP
 from dcmkit.protocol.pdu import Abort, AssociateRJ, PresentationContextRQ
+from dcmkit.protocol.state import ESTABLISHED
 from dcmkit.services.verification import echo
-from dcmkit.settings import ListenerSettings
+from dcmkit.settings import AssociationSettings, ListenerSettings
 from dcmkit.uids import VERIFICATION
 from tests.net.server import associate, listening
 
@@ -120,20 +124,18 @@ def test_interrupt_ends_an_idle_association() -> None:
             association.receive()
 
 
-def test_a_cancel_is_seen_between_responses() -> None:
-    from dcmkit.net.association import Association
-    from dcmkit.net.transport import Transport
-    from dcmkit.protocol.association import AssociationProtocol
-    from dcmkit.protocol.message import C_CANCEL_RQ
-    from dcmkit.protocol.state import ESTABLISHED
-    from dcmkit.settings import AssociationSettings
-
+def pair() -> tuple[Association, Association]:
+    """Two ends of an established association."""
     ends = []
     for sock in socket.socketpair():
         protocol = AssociationProtocol(requestor=True)
         protocol.state, protocol.contexts = ESTABLISHED, frozenset({1})
         ends.append(Association(Transport(sock), protocol, AssociationSettings(), patience=5))
-    scu, scp = ends
+    return ends[0], ends[1]
+
+
+def test_a_cancel_is_seen_between_responses() -> None:
+    scu, scp = pair()
     assert not scp.cancelled(7)
     scu.send(1, C_CANCEL_RQ(message_id_being_responded_to=8))
     scu.send(1, C_CANCEL_RQ(message_id_being_responded_to=7))
@@ -142,6 +144,54 @@ def test_a_cancel_is_seen_between_responses() -> None:
     with pytest.raises(ProtocolError, match="before the last one was answered"):
         scp.cancelled(7)
     scu.close()
+
+
+def test_a_cancel_that_came_together_with_its_request_is_seen() -> None:
+    scu, scp = pair()
+    scu.send(1, C_ECHO_RQ(message_id=7, affected_sop_class_uid=VERIFICATION))
+    scu.send(1, C_CANCEL_RQ(message_id_being_responded_to=7))
+    assert scp.receive() is not None
+    assert scp.cancelled(7)
+    for end in (scu, scp):
+        end.close()
+
+
+@pytest.mark.parametrize("count", [1, 3, 4000])
+def test_pending_responses_go_out_together_and_in_order(count: int) -> None:
+    scu, scp = pair()
+    pending = C_FIND_RSP(message_id_being_responded_to=1, status=0xFF00, command_data_set_type=1)
+    final = C_FIND_RSP(message_id_being_responded_to=1, status=0)
+
+    def answer() -> None:
+        for number in range(count):
+            scp.send_pending(1, pending, b"%06d" % number)
+        scp.send(1, final)
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    for number in range(count):
+        received = scu.receive()
+        assert received is not None
+        assert received.message == pending
+        assert scu.read_data_set() == b"%06d" % number
+    received = scu.receive()
+    assert received is not None
+    assert received.message == final
+    answering.join()
+    for end in (scu, scp):
+        end.close()
+
+
+def test_waiting_takes_along_what_was_kept_back() -> None:
+    scu, scp = pair()
+    scp.send_pending(1, C_FIND_RSP(message_id_being_responded_to=1, status=0xFF00, command_data_set_type=1), b"ab")
+    scu.send(1, C_CANCEL_RQ(message_id_being_responded_to=1))
+    assert scp.receive() is not None  # already there, so nothing was waited for
+    scp.flush()
+    assert scu.receive() is not None
+    assert scu.read_data_set() == b"ab"
+    for end in (scu, scp):
+        end.close()
 
 
 def test_message_ids_start_again() -> None:

@@ -8,6 +8,7 @@ can end badly is one of the errors in `dcmkit.errors`, and the socket is closed 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import TYPE_CHECKING, NoReturn
 
 from dcmkit.errors import (
@@ -50,6 +51,10 @@ log = get_logger("net")
 _SOON = 1.0
 """Seconds after which an association counts as idle."""
 
+_HOLD_BYTES = 64 * 1024
+_HOLD_SECONDS = 0.005
+"""How much, and how long, pending responses may wait for each other."""
+
 _LINGER = 1.0
 """Seconds the peer gets to read our last PDU before the connection is closed."""
 
@@ -87,6 +92,11 @@ class Association:
         self._in_message = False
         self._busy = True
         self._message_id = 0
+        self._held = bytearray()  # pending responses that are yet to go out
+        self._held_since = 0.0
+        self._pending: Message | None = None  # the one encoded last, with where it goes
+        self._pending_context = 0
+        self._pending_command = b""
 
     # --- establishing ---
 
@@ -278,6 +288,8 @@ class Association:
                     self._in_message = True
                     self._pace.restart()
                 view = protocol.lend()
+                if self._held:
+                    self.flush()
                 count = transport.poll_into(view)
                 if count < 0:
                     count = self._wait(view)
@@ -339,6 +351,30 @@ class Association:
         """
         self._send(self._protocol.send_message(context_id, message, data_set))
 
+    def send_pending(self, context_id: int, message: Message, data_set: bytes) -> None:
+        """Send one of many small messages: it may wait for others, 64 kB or 5 ms at most until the next of them.
+
+        Whatever is sent or awaited next, or `flush`, takes along what waits. Hand the same `message` in again where
+        only the data set is another one: it is encoded once.
+        """
+        if message is not self._pending or context_id != self._pending_context:
+            self._pending_command = b"".join(self._protocol.send_message(context_id, message))
+            self._pending, self._pending_context = message, context_id
+        held = self._held
+        now = perf_counter()
+        if not held:
+            self._held_since = now
+        held += self._pending_command
+        for buffer in self._protocol.send_data_set(context_id, data_set, last=True):
+            held += buffer
+        if len(held) >= _HOLD_BYTES or now - self._held_since > _HOLD_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what `send_pending` keeps back."""
+        if self._held:
+            self._send([])
+
     def send_data_set(self, context_id: int, piece: bytes | memoryview, *, last: bool) -> None:
         """Send a piece of the data set of the message sent last."""
         self._send(self._protocol.send_data_set(context_id, piece, last=last))
@@ -349,6 +385,9 @@ class Association:
         return self._protocol.data_set_piece
 
     def _send(self, buffers: list[bytes | memoryview]) -> None:
+        if self._held:
+            buffers = [memoryview(self._held), *buffers]
+            self._held = bytearray()
         try:
             self._transport.send(buffers)
         except ConnectionLostError as error:

@@ -172,6 +172,14 @@ class Transport:
 
     def readable(self) -> bool:
         """Whether something has arrived, without waiting."""
+        if _DONTWAIT:
+            try:
+                self.sock.recv(1, socket.MSG_PEEK | _DONTWAIT)
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass  # reading tells
+            return True
         import selectors
 
         with selectors.DefaultSelector() as selector:  # not select(): descriptors above 1023 are common in a server
