@@ -5,7 +5,7 @@ from __future__ import annotations
 from dcmkit import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dcmkit.protocol import pdu
 from dcmkit.protocol.pdu import AssociateRQ, PresentationContextRQ
-from dcmkit.protocol.user_information import Role, UserIdentity
+from dcmkit.protocol.user_information import Role, SOPClassExtended, UserIdentity
 from dcmkit.services.association_request import association_request
 from dcmkit.settings import RequestorSettings
 
@@ -43,6 +43,11 @@ def test_identity_and_roles_go_along() -> None:
     information = sent(association_request(SETTINGS, [CONTEXT], identity, [role])).user_information
     assert information.user_identity == identity
     assert information.roles == (role,)
+
+
+def test_extended_negotiation_goes_along() -> None:
+    extended = SOPClassExtended("1.2.840.10008.5.1.4.1.2.2.1", b"\1\0\1")
+    assert sent(association_request(SETTINGS, [CONTEXT], extended=[extended])).user_information.extended == (extended,)
 
 
 def test_as_many_contexts_as_an_association_holds() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dcmkit import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dcmkit.protocol.pdu import AssociateRQ
-from dcmkit.protocol.user_information import Role, UserIdentity, UserInformation
+from dcmkit.protocol.user_information import Role, SOPClassExtended, UserIdentity, UserInformation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ def association_request(
     contexts: Sequence[PresentationContextRQ],
     user_identity: UserIdentity | None = None,
     roles: Sequence[Role] = (),
+    extended: Sequence[SOPClassExtended] = (),
 ) -> AssociateRQ:
     """What an SCU asks for.
 
@@ -28,6 +29,7 @@ def association_request(
         contexts: the presentation contexts to propose, at most 128.
         user_identity: who is asking (PS3.7 D.3.3.7).
         roles: role selection (PS3.7 D.3.3.4).
+        extended: SOP class extended negotiation (PS3.7 D.3.3.5).
     """
     return AssociateRQ(
         settings.called_ae_title,
@@ -38,6 +40,7 @@ def association_request(
             implementation_class_uid=IMPLEMENTATION_CLASS_UID,
             implementation_version_name=IMPLEMENTATION_VERSION_NAME,
             roles=tuple(roles),
+            extended=tuple(extended),
             user_identity=user_identity,
         ),
     )
