@@ -17,8 +17,9 @@ from dcmkit.errors import AssociationRejectedError, ConnectError
 from dcmkit.net.association import Association
 from dcmkit.net.listener import Listener
 from dcmkit.protocol.message import C_STORE_RQ, C_STORE_RSP, Message
-from dcmkit.services import storage_scu
-from dcmkit.services.storage_scu import GIVE_UP_AFTER, PIECE, File, Sent, plan, send_files
+from dcmkit.services import sending
+from dcmkit.services.sending import PIECE, File, Sent
+from dcmkit.services.storage_scu import GIVE_UP_AFTER, plan, send_files
 from dcmkit.settings import AssociationSettings, ListenerSettings, RequestorSettings
 from dcmkit.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -214,7 +215,7 @@ def test_the_next_file_is_read_while_the_peer_works(tmp_path: Path, monkeypatch:
             read[path].set()
         return descriptor
 
-    monkeypatch.setattr(storage_scu.os, "open", noted)
+    monkeypatch.setattr(sending.os, "open", noted)
     following = {one.header.sop_instance_uid: other.path for one, other in pairwise(files)}
 
     def before_answer(uid: str) -> None:

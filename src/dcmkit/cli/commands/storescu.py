@@ -12,7 +12,8 @@ from dcmkit.dataset.files import find_files
 from dcmkit.dataset.part10 import read_file_header
 from dcmkit.errors import DcmkitError, ExitCode, NoInputError, OutputError
 from dcmkit.logs import get_logger
-from dcmkit.services.storage_scu import File, Sent, send_files
+from dcmkit.services.sending import File, Sent
+from dcmkit.services.storage_scu import send_files
 from dcmkit.services.user_identity import identity
 from dcmkit.settings import RequestorSettings, UserIdentitySettings
 
