@@ -15,8 +15,8 @@ from dcmkit.protocol.events import MessageReceived
 from dcmkit.protocol.message import Message, Response
 from dcmkit.protocol.negotiation import AcceptedContexts
 from dcmkit.protocol.pdu import AssociateAC, AssociateRJ, PresentationContextAC, PresentationContextRQ
-from dcmkit.protocol.user_information import Role, UserIdentity, UserInformation
-from dcmkit.services.application_entity import ApplicationEntity, refusal
+from dcmkit.protocol.user_information import Role, SOPClassExtended, UserIdentity, UserInformation
+from dcmkit.services.application_entity import ApplicationEntities, ApplicationEntity, refusal
 from dcmkit.services.storage import StorageSCP
 from dcmkit.services.verification import VerificationSCP
 from dcmkit.settings import AssociationSettings, ListenerSettings
@@ -254,3 +254,51 @@ def test_a_service_of_ones_own() -> None:
     assert len(handled) == 1
     only_implicit = accepted(ae, PresentationContextRQ(1, FIND, (IMPLICIT_VR_LITTLE_ENDIAN,)))
     assert [context.result for context in only_implicit.presentation_contexts] == [4]
+
+
+# --- several of them, and services that say more ---
+
+
+def test_the_called_title_chooses_the_entity() -> None:
+    entities = ApplicationEntities({"ONE": entity(max_pdu=65536), "TWO": entity(max_pdu=131072)})
+    lengths = []
+    for title in ("ONE", "TWO"):
+        decision = entities.decide(rq(called_ae_title=title))
+        assert not isinstance(decision, AssociateRJ)
+        lengths.append(decision[0].user_information.maximum_length)
+    assert lengths == [65536, 131072]
+    refused = entities.decide(rq(called_ae_title="THREE"))
+    assert isinstance(refused, AssociateRJ)
+    assert (refused.result, refused.source, refused.reason) == (1, 1, 7)
+    with_default = ApplicationEntities({"ONE": entity()}, default=entity())
+    assert not isinstance(with_default.decide(rq(called_ae_title="THREE")), AssociateRJ)
+
+
+class Retrieving:
+    """A service that lets the requestor be SCP, and negotiates."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[type[Message], Any] = {}
+
+    def transfer_syntaxes(self, abstract_syntax: str) -> tuple[str, ...] | None:
+        return () if abstract_syntax == FIND else None
+
+    def scp_role(self, abstract_syntax: str) -> bool:
+        return abstract_syntax == CT
+
+    def extended(self, item: SOPClassExtended) -> bytes | None:
+        return item.information[:1]
+
+
+def test_services_grant_roles_and_answer_extended_negotiation() -> None:
+    settings = AssociationSettings(calling_ae_title="SCP")
+    ae = ApplicationEntity((Retrieving(), StorageSCP(None)), settings, ListenerSettings())
+    information = UserInformation(
+        maximum_length=16384,
+        roles=(Role(CT, False, True), Role(FIND, True, True)),
+        extended=(SOPClassExtended(FIND, b"\1\1\1"), SOPClassExtended(CT, b"\1")),
+    )
+    contexts = (PresentationContextRQ(1, CT, BOTH), PresentationContextRQ(3, FIND, BOTH))
+    answered = accepted(ae, *contexts, user_information=information).user_information
+    assert answered.roles == (Role(CT, False, True), Role(FIND, True, False))
+    assert answered.extended == (SOPClassExtended(FIND, b"\1"),)

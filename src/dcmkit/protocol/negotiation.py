@@ -20,7 +20,7 @@ from dcmkit.protocol.pdu import AssociateRJ, PresentationContextAC, Presentation
 from dcmkit.protocol.user_information import AsynchronousOperations, Role, SOPClassExtended, UserInformation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
     from dcmkit.protocol.pdu import AssociateRQ
     from dcmkit.protocol.user_information import UserIdentity
@@ -211,7 +211,7 @@ class AcceptorPolicy:
         *,
         accept_unknown: bool = False,
         preferred: Sequence[str] = (),
-        scp_roles: Collection[str] = frozenset(),
+        scp_roles: Container[str] = frozenset(),
         asynchronous_operations: tuple[int, int] = (1, 1),
         extended: Callable[[SOPClassExtended], bytes | None] | None = None,
         identify: Callable[[UserIdentity], bytes | None] | None = None,

@@ -11,7 +11,7 @@ from dcmkit.protocol import status
 from dcmkit.protocol.message import Message, Request, UnknownMessage
 from dcmkit.protocol.negotiation import AcceptorPolicy, accept
 from dcmkit.protocol.pdu import AssociateAC
-from dcmkit.protocol.rejection import refuse
+from dcmkit.protocol.rejection import CALLED_AE_TITLE_NOT_RECOGNIZED, refuse
 from dcmkit.uids import is_uid
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dcmkit.protocol.events import MessageReceived
     from dcmkit.protocol.negotiation import AcceptedContexts
     from dcmkit.protocol.pdu import AssociateRJ, AssociateRQ
+    from dcmkit.protocol.user_information import SOPClassExtended
     from dcmkit.settings import AssociationSettings, ListenerSettings
 
     Handler = Callable[[Association, int, Message], None]
@@ -29,7 +30,11 @@ log = get_logger("services")
 
 
 class Service(Protocol):
-    """A service class as SCP."""
+    """A service class as SCP.
+
+    One may have two methods more: `scp_role(abstract_syntax) -> bool`, whether the requestor may be SCP of it (PS3.7
+    D.3.3.4), and `extended(item) -> bytes | None`, which answers SOP class extended negotiation (PS3.7 D.3.3.5).
+    """
 
     @property
     def handlers(self) -> Mapping[type[Message], Handler]:
@@ -122,12 +127,55 @@ class ApplicationEntity:
         association.send(context_id, refusal(message, message_id))
 
 
+class ApplicationEntities:
+    """Several AEs behind one port: the called AE title says which.
+
+    Args:
+        by_title: AE title to AE.
+        default: who answers to any other title; without one such an association is rejected.
+    """
+
+    def __init__(self, by_title: Mapping[str, ApplicationEntity], default: ApplicationEntity | None = None) -> None:
+        self._by_title = dict(by_title)
+        self._default = default
+
+    def decide(self, rq: AssociateRQ) -> tuple[AssociateAC, AcceptedContexts] | AssociateRJ:
+        """The answer of the AE called."""
+        ae = self._by_title.get(rq.called_ae_title, self._default)
+        if ae is None:
+            log.warning("rejected an association from %r: no AE is called %r", rq.calling_ae_title, rq.called_ae_title)
+            return CALLED_AE_TITLE_NOT_RECOGNIZED
+        return ae.decide(rq)
+
+    def serve(self, association: Association) -> None:
+        """As `ApplicationEntity.serve`, by the AE called."""
+        ae = self._by_title.get(association.rq.called_ae_title, self._default)
+        assert ae is not None  # or there were no association
+        ae.serve(association)
+
+
+class _ScpRoles:
+    """The abstract syntaxes of which the requestor may be SCP, as the services say."""
+
+    def __init__(self, ae: ApplicationEntity) -> None:
+        self._ae = ae
+
+    def __contains__(self, abstract_syntax: object) -> bool:
+        return any(service.scp_role(abstract_syntax) for service in self._ae.services if hasattr(service, "scp_role"))
+
+
 class _Policy(AcceptorPolicy):
     """The services decide what is supported."""
 
     def __init__(self, ae: ApplicationEntity) -> None:
-        super().__init__({})
+        super().__init__({}, scp_roles=_ScpRoles(ae), extended=self._extended)
         self._ae = ae
+
+    def _extended(self, item: SOPClassExtended) -> bytes | None:
+        service = self._ae.service_for(item.sop_class_uid)
+        answer = getattr(service, "extended", None)
+        information: bytes | None = answer(item) if answer is not None else None
+        return information
 
     def supports(self, abstract_syntax: str) -> bool:
         """Whether one of the services answers for it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
 
 from dcmkit.logs import get_logger
 from dcmkit.net.dispatch import AssociationThreads, WorkerProcesses
@@ -13,13 +14,26 @@ from dcmkit.services.verification import VerificationSCP
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dcmkit.archive.store import Archive
+    from dcmkit.net.association import Association
     from dcmkit.net.listener import Dispatcher
+    from dcmkit.protocol.negotiation import AcceptedContexts
+    from dcmkit.protocol.pdu import AssociateAC, AssociateRJ, AssociateRQ
     from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
 
 log = get_logger("services")
+
+
+class Entities(Protocol):
+    """One AE, or several (`application_entity`)."""
+
+    def decide(self, rq: AssociateRQ) -> tuple[AssociateAC, AcceptedContexts] | AssociateRJ:
+        """The answer to an association request."""
+
+    def serve(self, association: Association) -> None:
+        """Answer every message of an association until it ends."""
 
 
 def serve_storage(
@@ -48,13 +62,37 @@ def serve_storage(
         from dcmkit.archive.store import Archive
 
         store = Archive(archive)
+    ae = ApplicationEntity((VerificationSCP(), StorageSCP(store, known_only=known_only)), association, listener)
+    serve(port, listener, association, ae, [store] if store is not None else [], on_ready=on_ready)
+
+
+def serve(
+    port: int,
+    listener: ListenerSettings,
+    association: AssociationSettings,
+    entities: Entities,
+    archives: Sequence[Archive],
+    *,
+    on_ready: Callable[[Listener], None] | None = None,
+) -> None:
+    """Serve associations until SIGTERM or SIGINT.
+
+    Args:
+        port, listener, association, on_ready: as for `serve_storage`.
+        entities: who decides about associations and answers them.
+        archives: what they use; opened here, and closed.
+
+    Raises:
+        ListenError: the port cannot be had.
+        OutputError: an archive cannot be used.
+    """
     sockets = bind(listener.bind, port)
+    opened: list[Archive] = []
     try:
-        ae = ApplicationEntity((VerificationSCP(), StorageSCP(store, known_only=known_only)), association, listener)
-        if store is not None:
-            store.open()
+        for archive in archives:
+            opened.append(archive.open())
         _tune()
-        dispatcher = _dispatcher(ae, store, association, listener, sockets)
+        dispatcher = _dispatcher(entities, archives, association, listener, sockets)
         service = Listener(sockets, dispatcher, artim=association.acse_timeout)
         if isinstance(dispatcher, WorkerProcesses):
             dispatcher.inherited = service.inherited
@@ -65,21 +103,27 @@ def serve_storage(
     finally:
         for sock in sockets:
             sock.close()
-        if store is not None:
-            store.close()
+        _close(opened)
+
+
+def _close(archives: Sequence[Archive]) -> None:
+    """All of them, even where one cannot be closed in order."""
+    with ExitStack() as stack:
+        for archive in archives:
+            stack.callback(archive.close)
 
 
 def _dispatcher(
-    ae: ApplicationEntity,
-    store: Archive | None,
+    entities: Entities,
+    archives: Sequence[Archive],
     association: AssociationSettings,
     listener: ListenerSettings,
     sockets: list[socket.socket],
 ) -> Dispatcher:
     def threads(on_end: Callable[[], None] | None = None) -> AssociationThreads:
         return AssociationThreads(
-            ae.decide,
-            ae.serve,
+            entities.decide,
+            entities.serve,
             association,
             limit=listener.max_associations,
             idle_timeout=listener.idle_timeout,
@@ -90,16 +134,20 @@ def _dispatcher(
         return threads()
 
     def in_worker(on_end: Callable[[], None]) -> AssociationThreads:
-        if store is not None:
-            store.after_fork()
+        for archive in archives:
+            archive.after_fork()
         return threads(on_end)
+
+    def recover(pid: int) -> None:
+        for archive in archives:
+            archive.recover_process(pid)
 
     return WorkerProcesses(
         listener.workers,
         in_worker,
-        lambda: store.close() if store is not None else None,
+        lambda: _close(archives),
         limit=listener.max_associations,
-        on_death=store.recover_process if store is not None else None,
+        on_death=recover,
         inherited=lambda: sockets,
     )
 
