@@ -16,10 +16,11 @@ from dcmkit.archive import disk
 from dcmkit.errors import AssociationAbortedError, NetworkError
 from dcmkit.protocol import message as dimse
 from dcmkit.protocol.message import C_STORE_RQ, NO_DATA_SET
-from dcmkit.services.storage import StorageSCP
+from dcmkit.services.storage import Received, StorageSCP
 from dcmkit.services.verification import echo
 from dcmkit.settings import AssociationSettings
 from dcmkit.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
+from tests.archive.objects import archive_in
 from tests.net.server import ECHO_CONTEXT, Rude, assert_alive, associate, listening, pdv, rq
 from tests.services.objects import (
     BIG_ENDIAN,
@@ -419,3 +420,18 @@ def test_verification_and_storage_in_one_association(here: Site) -> None:
         assert echo(association) < 5
     association.release()
     assert ECHO_CONTEXT in association.rq.presentation_contexts
+
+
+def test_who_receives_can_be_told_of_every_object(tmp_path: Path) -> None:
+    told: list[Received] = []
+    with archive_in(tmp_path) as archive:
+        with listening((StorageSCP(archive, on_object=told.append),)) as listener:
+            association = associate(listener.port, *CONTEXTS)
+            uid = fresh_uid()
+            assert store(association, image(uid), uid).status == 0
+            assert store(association, b"nonsense", "1.2.3").status == 0xC000
+            association.release()
+    assert [received.rq.affected_sop_instance_uid for received in told] == [uid, "1.2.3"]
+    assert [received.status for received in told] == [0, 0xC000]
+    assert Path(told[0].path).is_file()
+    assert told[1].path == "" and told[1].comment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dcmkit.errors import DcmkitError, InvalidDataSetError, NetworkError, SOPClassNotSupportedError
 from dcmkit.logs import INFO, get_logger
@@ -10,13 +10,58 @@ from dcmkit.protocol.message import C_STORE_RQ, C_STORE_RSP, Message
 from dcmkit.uids import SOP_CLASSES, STORAGE_SOP_CLASSES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from dcmkit.archive.store import Archive
+    from dcmkit.archive.filing import Stored
+    from dcmkit.archive.layout import Layout
     from dcmkit.net.association import Association
     from dcmkit.services.application_entity import Handler
 
 log = get_logger("services")
+
+
+class IncomingObject(Protocol):
+    """An object being received, as `archive.incoming.Incoming`."""
+
+    def begin(self) -> None:
+        """Do what can be done before the first piece is there."""
+
+    def write(self, view: memoryview) -> None:
+        """Append a piece of the data set."""
+
+    def abandon(self) -> None:
+        """Forget the object."""
+
+    def commit(self) -> Stored:
+        """The object is complete."""
+
+
+class Destination(Protocol):
+    """Where objects go: an archive, or a folder without an index."""
+
+    @property
+    def layout(self) -> Layout:
+        """How files are named."""
+
+    def incoming(
+        self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae_title: str = ""
+    ) -> IncomingObject:
+        """An object that is about to come."""
+
+
+class Received(NamedTuple):
+    """A C-STORE that has been dealt with, just before its response goes out.
+
+    Attributes:
+        status: what the peer is about to be told, with its comment.
+        path: the file, "" where there is none.
+    """
+
+    association: Association
+    rq: C_STORE_RQ
+    status: int
+    comment: str
+    path: str
 
 
 class StorageSCP:
@@ -25,11 +70,22 @@ class StorageSCP:
     Args:
         archive: where objects go; None receives and forgets them.
         known_only: refuse SOP classes PS3.4 B.5 does not list (private ones, for instance).
+        requestor: the associations are our own (C-GET): objects come from the AE that was called.
+        on_object: called with every C-STORE, from the thread of its association.
     """
 
-    def __init__(self, archive: Archive | None, *, known_only: bool = False) -> None:
+    def __init__(
+        self,
+        archive: Destination | None,
+        *,
+        known_only: bool = False,
+        requestor: bool = False,
+        on_object: Callable[[Received], None] | None = None,
+    ) -> None:
         self._archive = archive
         self._known_only = known_only
+        self._requestor = requestor
+        self._on_object = on_object
         # Hints name paths, and a layout may put names of patients into those: no patient data in the log.
         self._hints = archive is None or all(attribute.vr == "UI" for attribute in archive.layout.attributes)
         self.handlers: dict[type[Message], Handler] = {C_STORE_RQ: self._store}
@@ -43,7 +99,7 @@ class StorageSCP:
     def _store(self, association: Association, context_id: int, message: Message) -> None:
         rq = message
         assert isinstance(rq, C_STORE_RQ)
-        status, comment, offending = 0, None, None
+        status, comment, offending, path = 0, None, None, ""
         try:
             if rq.affected_sop_class_uid != association.contexts.by_id(context_id)[0]:
                 if rq.has_data_set:
@@ -52,7 +108,8 @@ class StorageSCP:
             if self._archive is None:
                 association.skip_data_set()
             else:
-                status = self._receive(self._archive, association, context_id, rq)
+                stored = self._receive(self._archive, association, context_id, rq)
+                status, path = stored.dimse_status, stored.path
         except NetworkError:
             raise
         except DcmkitError as error:
@@ -63,10 +120,12 @@ class StorageSCP:
             log.error(
                 "refused %s from %s with status 0x%04X: %s",
                 rq.affected_sop_instance_uid,
-                association.rq.calling_ae_title,
+                self._source(association),
                 status,
                 error if self._hints else error.message,
             )
+        if self._on_object is not None:
+            self._on_object(Received(association, rq, status, comment or "", path))
         association.send(
             context_id,
             C_STORE_RSP(
@@ -79,8 +138,12 @@ class StorageSCP:
             ),
         )
 
-    def _receive(self, archive: Archive, association: Association, context_id: int, rq: C_STORE_RQ) -> int:
-        """Take the data set into the archive; the status of the response.
+    def _source(self, association: Association) -> str:
+        rq = association.rq
+        return rq.called_ae_title if self._requestor else rq.calling_ae_title
+
+    def _receive(self, archive: Destination, association: Association, context_id: int, rq: C_STORE_RQ) -> Stored:
+        """Take the data set into the archive.
 
         Whatever goes wrong, the data set is read to its end, so that the association can go on.
         """
@@ -95,7 +158,7 @@ class StorageSCP:
                 rq.affected_sop_class_uid,
                 rq.affected_sop_instance_uid,
                 transfer_syntax,
-                association.rq.calling_ae_title,
+                self._source(association),
             )
             incoming.begin()
             for view in fragments:
@@ -119,7 +182,7 @@ class StorageSCP:
         assert incoming is not None
         stored = incoming.commit()
         if log.enabled_for(INFO):
-            log.info("%s %s from %s", stored.outcome, rq.affected_sop_instance_uid, association.rq.calling_ae_title)
+            log.info("%s %s from %s", stored.outcome, rq.affected_sop_instance_uid, self._source(association))
         if stored.message:
             log.warning("%s: %s", rq.affected_sop_instance_uid, stored.message)
-        return stored.dimse_status
+        return stored
