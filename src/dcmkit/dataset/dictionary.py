@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from functools import lru_cache
 
 _PATH = os.path.join(os.path.dirname(__file__), "dictionary.txt")
@@ -81,3 +82,8 @@ def parse_tag(text: str) -> int | None:
     if match is not None:
         return int(match[1] + match[2], 16)
     return _by_keyword().get(text)
+
+
+def keywords() -> Collection[str]:
+    """All keywords."""
+    return _by_keyword().keys()
