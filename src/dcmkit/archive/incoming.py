@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dcmkit.archive import disk
-from dcmkit.archive.attributes import SOP_CLASS_UID, SOP_INSTANCE_UID
-from dcmkit.archive.filing import IDENTICAL, KEPT, Filing, Stored
+from dcmkit.archive.attributes import SOP_CLASS_UID, SOP_INSTANCE_UID, Attribute
+from dcmkit.archive.filing import IDENTICAL, KEPT, Stored
 from dcmkit.archive.layout import is_safe_uid
 from dcmkit.archive.record import Record
 from dcmkit.dataset.part10 import clean_uid, file_meta
@@ -25,10 +25,33 @@ from dcmkit.errors import (
 )
 
 if TYPE_CHECKING:
-    from dcmkit.archive.store import Archive
+    from dcmkit.settings import ArchiveSettings
 
 DATA_SET_DOES_NOT_MATCH = 0xB007
 """Stored, but: Data Set does not match SOP Class (PS3.4 B.2.3)."""
+
+
+class Door(Protocol):
+    """What objects come through: an archive, or a folder (`folder.py`)."""
+
+    settings: ArchiveSettings
+    wanted: frozenset[int]
+    extra: tuple[Attribute, ...]
+    filings: int
+
+    def temporary(self) -> str: ...
+
+    def another_temporary(self) -> str: ...
+
+    def known(self, sop_instance_uid: str) -> list[tuple[str, str, int]]: ...
+
+    def claim(self, sop_instance_uid: str) -> None: ...
+
+    def release(self, sop_instance_uid: str) -> None: ...
+
+    def file(
+        self, record: Record, temporary: str, fd: int, known: list[tuple[str, str, int]] | None = None
+    ) -> Stored: ...
 
 
 class Incoming:
@@ -53,7 +76,7 @@ class Incoming:
     )  # fmt: skip
 
     def __init__(
-        self, archive: Archive, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source: str
+        self, archive: Door, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source: str
     ) -> None:
         self._archive = archive
         self._sop_class = sop_class_uid
@@ -116,16 +139,16 @@ class Incoming:
         """
         try:
             self._create()
-            self._known = (self._archive.filings, self._archive.index.find(self._sop_instance))
+            self._known = (self._archive.filings, self._archive.known(self._sop_instance))
         except OSError as error:
             raise self._fail(disk.output_error(error)) from None
 
     def _create(self) -> None:
-        self._temporary = self._archive.slot().temporary()
+        self._temporary = self._archive.temporary()
         try:
             self._fd = disk.create(self._temporary)
         except FileNotFoundError:
-            self._temporary = self._archive.lost_slot().temporary()
+            self._temporary = self._archive.another_temporary()
             self._fd = disk.create(self._temporary)
 
     def _start(self, view: memoryview | bytes) -> None:
@@ -182,7 +205,7 @@ class Incoming:
             claimed = record.sop_instance_uid
             self._archive.claim(claimed)
             try:
-                stored = Filing(self._archive, record, self._temporary, self._fd).file(self._still_known(claimed))
+                stored = self._archive.file(record, self._temporary, self._fd, self._still_known(claimed))
             finally:
                 self._archive.release(claimed)
             if stored.outcome not in (IDENTICAL, KEPT):

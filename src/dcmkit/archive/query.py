@@ -1,84 +1,40 @@
-"""Ask the index: one `Query` for `index ls`, C-FIND and QIDO-RS, at the four levels (PS3.4 C.6)."""
+"""Ask the index: one `Query` for `index ls`, C-FIND and QIDO-RS, at the four levels (PS3.4 C.6).
+
+First the numbers of the rows that match are read, in order; then the rows themselves, a batch at a time. So nothing
+wide is sorted, the first rows come early, and no transaction is open while whoever asked takes his time.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dcmkit.archive.attributes import (
-    BY_KEYWORD,
-    INSTANCE,
-    LEVELS,
-    PATIENT,
-    SERIES,
-    STUDY,
-    Attribute,
-)
+from dcmkit.archive.attributes import BY_KEYWORD, INSTANCE, LEVELS, PATIENT, SERIES, STUDY
+from dcmkit.archive.gathering import LEVEL_OF, gather, padded
 from dcmkit.archive.index import Index
-from dcmkit.archive.matching import Condition, Parameter, condition
+from dcmkit.archive.planning import ALIAS, FILE_COLUMNS, Plan, is_key, plan
 from dcmkit.errors import UsageError
 
-Row = dict[str, "str | int | None"]
+__all__ = ["DEFAULT_KEYS", "Query", "Row", "Value", "count", "is_key", "is_known", "select", "select_values"]
+
+Value = str | int | None
+Row = dict[str, Value]
+Stop = Callable[[], bool]
 
 _BATCH = 500
+_FIRST_BATCH = 64
+_INSTRUCTIONS = 20000
+"""How many instructions of SQLite's machine may pass before `stop` is asked: some tenths of a millisecond."""
 
-_FILE_COLUMNS = {
-    "TransferSyntaxUID": ("i.transfer_syntax_uid", "UI"),
-    "SourceApplicationEntityTitle": ("i.source_ae_title", "AE"),
-    "FileSize": ("i.size", "UL"),
-    "Received": ("i.received", "UL"),
-    "DataSetOffset": ("i.data_set_offset", "UL"),
-    "Digest": ("i.digest", "LO"),
-    "Copy": ("i.copy", "UL"),
-    "Directory": ("d.path", "UT"),
-    "FileName": ("i.name", "UT"),
-}
-"""What the index knows of a file beyond its attributes, by the name a query uses."""
-
-_COUNT_INSTANCES = (
-    "SELECT {0}, COUNT(*) FROM study s JOIN series e ON e.study = s.id JOIN instance i ON i.series = e.id"
-)
-_GATHERED = {
-    "NumberOfPatientRelatedStudies": (PATIENT, "SELECT s.patient, COUNT(*) FROM study s", "s.patient"),
-    "NumberOfPatientRelatedSeries": (
-        PATIENT,
-        "SELECT s.patient, COUNT(*) FROM study s JOIN series e ON e.study = s.id",
-        "s.patient",
-    ),
-    "NumberOfPatientRelatedInstances": (PATIENT, _COUNT_INSTANCES.format("s.patient") + " AND i.copy = 0", "s.patient"),
-    "NumberOfStudyRelatedSeries": (STUDY, "SELECT e.study, COUNT(*) FROM series e", "e.study"),
-    "NumberOfStudyRelatedInstances": (STUDY, _COUNT_INSTANCES.format("e.study") + " AND i.copy = 0", "e.study"),
-    "NumberOfSeriesRelatedInstances": (SERIES, _COUNT_INSTANCES.format("i.series") + " AND i.copy = 0", "i.series"),
-    "ModalitiesInStudy": (STUDY, "SELECT e.study, e.Modality FROM series e", "e.study, e.Modality"),
-    "SOPClassesInStudy": (
-        STUDY,
-        "SELECT e.study, i.SOPClassUID FROM series e JOIN instance i ON i.series = e.id",
-        "e.study, i.SOPClassUID",
-    ),
-}
-"""Attributes that are no columns (PS3.4 C.3.4): their level, how they are gathered, and by what grouped."""
-
-_COLLECTED_FROM = {"ModalitiesInStudy": "Modality", "SOPClassesInStudy": "SOPClassUID"}
-
-_ALIAS = {PATIENT: "p", STUDY: "s", SERIES: "e", INSTANCE: "i"}
 _JOINS = {
     PATIENT: "patient p",
-    STUDY: "study s JOIN patient p ON p.id = s.patient",
-    SERIES: "series e JOIN study s ON s.id = e.study JOIN patient p ON p.id = s.patient",
-    INSTANCE: "instance i JOIN series e ON e.id = i.series JOIN study s ON s.id = e.study"
-    " JOIN patient p ON p.id = s.patient JOIN directory d ON d.id = i.directory",
-}
-_BELOW = {
-    STUDY: ("study s", "s.patient = p.id"),
-    SERIES: ("series e", "e.study = s.id"),
-    INSTANCE: ("instance i", "i.series = e.id"),
-}
-_ORDER = {
-    PATIENT: "p.PatientName_folded, p.PatientID, p.id",
-    STUDY: "s.StudyDate, s.StudyTime, s.id",
-    SERIES: "s.id, e.SeriesNumber, e.id",
-    INSTANCE: "e.id, i.InstanceNumber, i.id",
+    STUDY: "study s CROSS JOIN patient p ON p.id = s.patient",
+    SERIES: "series e CROSS JOIN study s ON s.id = e.study CROSS JOIN patient p ON p.id = s.patient",
+    INSTANCE: "instance i CROSS JOIN series e ON e.id = i.series CROSS JOIN study s ON s.id = e.study"
+    " CROSS JOIN patient p ON p.id = s.patient CROSS JOIN directory d ON d.id = i.directory",
 }
 
 DEFAULT_KEYS = {
@@ -119,153 +75,156 @@ class Query:
 
     Attributes:
         level: `patient`, `study`, `series` or `instance`: one row for each that matches.
-        match: matching values by keyword (PS3.4 C.2.2.2): single value, list of UID joined by backslashes, wild cards
-            `*` and `?`, ranges `a-b`, `a-`, `-b`; an empty one matches all. Keys of any level may be given: those
-            below `level` match where at least one thing below does.
-        keys: the keywords told; a level's DEFAULT_KEYS when empty. Beyond attributes: `Path` and `_FILE_COLUMNS`.
+        match: matching values by keyword (PS3.4 C.2.2.2): single value, list of UID (joined by backslashes, or a
+            sequence), wild cards `*` and `?`, ranges `a-b`, `a-`, `-b`; an empty one matches all, `""` (two quotation
+            marks) what has no value. Keys of any level may be given: those below `level` match where at least one
+            thing below does. An attribute in a sequence is `SequenceKeyword_Keyword`.
+        keys: the keywords told; a level's DEFAULT_KEYS when empty. Beyond attributes: `Path` and `FILE_COLUMNS`.
         copies: at instance level, tell further files of the same SOP Instance too.
+        fuzzy: person names match when each word of the value begins a word of the name, in any order.
+        combined: a date and a time that are both ranges of the same form are matched as one (C.2.2.2.5).
     """
 
     level: str = STUDY
-    match: Mapping[str, str] = field(default_factory=dict)
+    match: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     limit: int = 0
     offset: int = 0
     copies: bool = False
+    fuzzy: bool = False
+    combined: bool = False
 
 
 def select(index: Index, query: Query, extra: Collection[str] = ()) -> Iterator[Row]:
-    """The rows that match, in the level's natural order.
+    """The rows that match by keyword, otherwise as `select_values`. Raises: as `select_values`."""
+    keys = query.keys or DEFAULT_KEYS[query.level]
+    return (dict(zip(keys, values, strict=True)) for values in select_values(index, query, extra))
+
+
+def select_values(
+    index: Index, query: Query, extra: Collection[str] = (), *, stop: Stop | None = None
+) -> Iterator[tuple[Value, ...]]:
+    """The rows that match, in the level's natural order: the values of `query.keys`.
+
+    What is removed while the rows are being told is left out.
 
     Args:
         extra: the configured index keywords beyond those of `attributes.py`.
+        stop: asked during long searches and between batches; the rows end when it says so.
 
     Raises:
         UsageError: a keyword that is no index key, or is below the level where it is to be told.
         OutputError: the index cannot be read.
     """
     keys = query.keys or DEFAULT_KEYS[query.level]
-    above = LEVELS[: LEVELS.index(query.level) + 1]
-    columns = [f"{_ALIAS[level]}.id" for level in above] + [_selected(key, query.level, extra) for key in keys]
-    gathered = [key for key in keys if key in _GATHERED]
-    where = _where(query, extra)
-    sql = (
-        f"SELECT {', '.join(columns)} FROM {_JOINS[query.level]}"  # noqa: S608
-        f" WHERE {where.sql} ORDER BY {_ORDER[query.level]}"
-    )
-    parameters = [*where.parameters]
-    if query.limit or query.offset:
-        sql += " LIMIT ? OFFSET ?"
-        parameters += query.limit or 1 << 62, query.offset
-    with index.reading() as connection:
-        cursor = connection.execute(sql, parameters)
-        while batch := cursor.fetchmany(_BATCH):
-            rows: list[Row] = [dict(zip(keys, row[len(above) :], strict=True)) for row in batch]
-            for key in gathered:
-                place = above.index(_GATHERED[key][0])
-                found = _gather(connection, key, {row[place] for row in batch})
-                for line, row in zip(rows, batch, strict=True):
-                    line[key] = found.get(row[place], 0 if key.startswith("Number") else None)
-            yield from rows
-
-
-def _gather(connection: sqlite3.Connection, key: str, ids: set[int]) -> dict[int, str | int]:
-    """What is gathered for each of `ids`: a count, or values joined by backslashes."""
-    _, sql, group = _GATHERED[key]
-    column = group.partition(",")[0]
-    marks = ", ".join("?" * len(ids))
-    word = "AND" if " ON " in sql else "WHERE"
-    rows = connection.execute(f"{sql} {word} {column} IN ({marks}) GROUP BY {group}", [*ids]).fetchall()
-    if key.startswith("Number"):
-        return dict(rows)
-    found: dict[int, list[str]] = {}
-    for number, value in rows:
-        if value:
-            found.setdefault(number, []).append(value)
-    return {number: "\\".join(sorted(values)) for number, values in found.items()}
+    telling = _Telling(query.level, keys, extra)
+    found = _numbers(index, query, _plan(query, extra), stop)
+    size = _FIRST_BATCH
+    at = 0
+    while at < len(found):
+        if stop is not None and stop():
+            return
+        rows = telling.rows(index, found[at : at + size].tolist(), stop)
+        if rows is None:
+            return
+        yield from rows
+        at, size = at + size, _BATCH
 
 
 def count(index: Index, query: Query, extra: Collection[str] = ()) -> int:
     """How many rows `select` would give, without limit and offset. Raises: as `select`."""
-    where = _where(query, extra)
+    found = _plan(query, extra)
     with index.reading() as connection:
-        sql = f"SELECT COUNT(*) FROM {_JOINS[query.level]} WHERE {where.sql}"  # noqa: S608
-        return int(connection.execute(sql, where.parameters).fetchone()[0])
+        sql = f"SELECT COUNT(*) FROM {found.source}"  # noqa: S608
+        return int(connection.execute(sql, found.parameters).fetchone()[0])
 
 
-def is_key(keyword: str, extra: Collection[str] = ()) -> bool:
-    """Whether a query may match by `keyword`."""
-    return keyword in BY_KEYWORD or keyword in _FILE_COLUMNS or keyword in _COLLECTED_FROM or keyword in extra
+def is_known(keyword: str, level: str, extra: Collection[str] = ()) -> bool:
+    """Whether a query can tell `keyword` at `level`."""
+    return _expression(keyword, level, extra) is not None
 
 
-def _selected(key: str, level: str, extra: Collection[str]) -> str:
+def _plan(query: Query, extra: Collection[str]) -> Plan:
+    return plan(query.level, query.match, extra, fuzzy=query.fuzzy, combine=query.combined, copies=query.copies)
+
+
+def _numbers(index: Index, query: Query, found: Plan, stop: Stop | None) -> array[int]:
+    """The row numbers of all that match, in order; none when stopped."""
+    sql = f"SELECT {ALIAS[query.level]}.id FROM {found.source} ORDER BY {found.order}"  # noqa: S608
+    parameters = [*found.parameters]
+    if query.limit or query.offset:
+        sql += " LIMIT ? OFFSET ?"
+        parameters += query.limit or 1 << 62, query.offset
+    with _stoppable(index, stop) as connection:
+        return array("q", [number for (number,) in connection.execute(sql, parameters)])
+    return array("q")
+
+
+@contextmanager
+def _stoppable(index: Index, stop: Stop | None) -> Iterator[sqlite3.Connection]:
+    """A reading connection that gives up when `stop` says so: the block ends then."""
+    with index.reading() as connection:
+        if stop is None:
+            yield connection
+            return
+        connection.set_progress_handler(stop, _INSTRUCTIONS)
+        try:
+            yield connection
+        except sqlite3.OperationalError as error:
+            if "interrupted" not in str(error):
+                raise
+        finally:
+            connection.set_progress_handler(None, 0)
+
+
+class _Telling:
+    """How the rows of a level are told: one SELECT for the columns, others for what is gathered."""
+
+    def __init__(self, level: str, keys: tuple[str, ...], extra: Collection[str]) -> None:
+        expressions: list[str] = []
+        for key in keys:
+            expression = _expression(key, level, extra)
+            if expression is None:
+                hint = "it is no index key, or one of a level below"
+                raise UsageError(f"{key!r} cannot be told at {level} level", hint=hint)
+            expressions.append(expression)
+        self._gathered = [(place, key) for place, key in enumerate(keys, 1) if key in LEVEL_OF]
+        for place, key in self._gathered:
+            expressions[place - 1] = f"{ALIAS[LEVEL_OF[key]]}.id"
+        columns = ", ".join([f"{ALIAS[level]}.id", *expressions])
+        self._sql = f"SELECT {columns} FROM {_JOINS[level]} WHERE {ALIAS[level]}.id IN (%s)"  # noqa: S608
+
+    def rows(self, index: Index, numbers: list[int], stop: Stop | None) -> list[tuple[Value, ...]] | None:
+        """The rows of these numbers, in their order, as far as they are still there; None when stopped."""
+        wanted = padded(numbers)
+        sql = self._sql % ", ".join("?" * len(wanted))
+        with _stoppable(index, stop) as connection:
+            by_number = {row[0]: row for row in connection.execute(sql, wanted)}
+            rows = [by_number[number] for number in numbers if number in by_number]
+            if not self._gathered or not rows:
+                return [row[1:] for row in rows]
+            columns: list[Sequence[Value]] = list(zip(*rows, strict=True))
+            for place, key in self._gathered:
+                missing = 0 if key.startswith("Number") else None
+                values = gather(connection, key, columns[place])  # type: ignore[arg-type]
+                columns[place] = [values.get(number, missing) for number in columns[place]]  # type: ignore[arg-type]
+            return list(zip(*columns[1:], strict=True))
+        return None
+
+
+def _expression(key: str, level: str, extra: Collection[str]) -> str | None:
+    """What tells `key` at `level` in SQL; None where nothing does."""
+    depth = LEVELS.index(level)
     attribute = BY_KEYWORD.get(key)
-    if attribute is not None and LEVELS.index(attribute.level) <= LEVELS.index(level):
-        return f"{_ALIAS[attribute.level]}.{key}"
-    if key in _GATHERED and LEVELS.index(_GATHERED[key][0]) <= LEVELS.index(level):
+    if attribute is not None and LEVELS.index(attribute.level) <= depth:
+        return f"{ALIAS[attribute.level]}.{key}"
+    if key in LEVEL_OF and LEVELS.index(LEVEL_OF[key]) <= depth:
         return "NULL"
     if level == INSTANCE:
         if key == "Path":
             return "CASE d.path WHEN '' THEN i.name ELSE d.path || '/' || i.name END"
-        if key in _FILE_COLUMNS:
-            return _FILE_COLUMNS[key][0]
+        if key in FILE_COLUMNS:
+            return FILE_COLUMNS[key][0]
         if key in extra:
             return f"(SELECT x.value FROM extra x WHERE x.instance = i.id AND x.keyword = '{key}')"  # noqa: S608
-    raise UsageError(f"{key!r} cannot be told at {level} level", hint="it is no index key, or one of a level below")
-
-
-def _where(query: Query, extra: Collection[str]) -> Condition:
-    """All matching keys; those below the level together describe one thing below."""
-    here: list[Condition] = []
-    below: list[Condition] = []
-    deepest = depth = LEVELS.index(query.level)
-    for keyword, value in query.match.items():
-        level, found = _match(keyword, value, extra)
-        if found is None:
-            continue
-        if LEVELS.index(level) > depth:
-            below.append(found)
-            deepest = max(deepest, LEVELS.index(level))
-        else:
-            here.append(found)
-    if query.level == INSTANCE and not query.copies:
-        here.append(Condition("i.copy = 0"))
-    if below:
-        here.append(_exists(depth, deepest, below))
-    return _all(here)
-
-
-def _exists(depth: int, deepest: int, conditions: list[Condition]) -> Condition:
-    tables, link = _BELOW[LEVELS[depth + 1]]
-    for level in LEVELS[depth + 2 : deepest + 1]:
-        table, on = _BELOW[level]
-        tables += f" JOIN {table} ON {on}"
-    inner = _all([Condition(link), *conditions])
-    return Condition(f"EXISTS (SELECT 1 FROM {tables} WHERE {inner.sql})", inner.parameters)  # noqa: S608
-
-
-def _match(keyword: str, value: str, extra: Collection[str]) -> tuple[str, Condition | None]:
-    """The level of a matching key, and its condition."""
-    keyword = _COLLECTED_FROM.get(keyword, keyword)
-    attribute = BY_KEYWORD.get(keyword)
-    if attribute is not None:
-        return attribute.level, condition(_column(attribute), attribute.vr, value, multiple=attribute.multiple)
-    if keyword in _FILE_COLUMNS and not _FILE_COLUMNS[keyword][0].startswith("d."):
-        column, vr = _FILE_COLUMNS[keyword]
-        return INSTANCE, condition(column, vr, value)
-    if keyword in extra:
-        found = condition("x.value", "LO", value, multiple=True)
-        if found is None:
-            return INSTANCE, None
-        sql = f"EXISTS (SELECT 1 FROM extra x WHERE x.instance = i.id AND x.keyword = ? AND {found.sql})"  # noqa: S608
-        return INSTANCE, Condition(sql, (keyword, *found.parameters))
-    raise UsageError(f"{keyword!r} is not an index key", hint="see the list in 'dcmkit index ls --help'")
-
-
-def _column(attribute: Attribute) -> str:
-    return f"{_ALIAS[attribute.level]}.{attribute.keyword}{'_folded' if attribute.is_name else ''}"
-
-
-def _all(conditions: list[Condition]) -> Condition:
-    parameters: list[Parameter] = [value for each in conditions for value in each.parameters]
-    return Condition(" AND ".join(each.sql for each in conditions) or "1 = 1", tuple(parameters))
+    return None

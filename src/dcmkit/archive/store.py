@@ -11,7 +11,7 @@ from dcmkit.archive.adding import fill
 from dcmkit.archive.attributes import BY_KEYWORD, WANTED, Attribute
 from dcmkit.archive.committer import Committer
 from dcmkit.archive.directories import OWN, Directories
-from dcmkit.archive.filing import Stored
+from dcmkit.archive.filing import Filing, Stored
 from dcmkit.archive.incoming import Incoming
 from dcmkit.archive.index import Index
 from dcmkit.archive.layout import Layout, is_safe_uid
@@ -220,8 +220,12 @@ class Archive:
                         raise disk.output_error(error) from None
         return self._slot
 
-    def lost_slot(self) -> Slot:
-        """A new slot for one whose directory somebody removed.
+    def temporary(self) -> str:
+        """A path nobody else uses. Raises: OutputError."""
+        return self.slot().temporary()
+
+    def another_temporary(self) -> str:
+        """A path in a new slot, for one whose directory somebody removed.
 
         Raises:
             FileNotFoundError: the whole archive has gone (unmounted, moved away), and is not to be begun anew here.
@@ -232,7 +236,15 @@ class Archive:
             if self._slot is not None and not os.path.isdir(self._slot.path):
                 self._slot.leave()
                 self._slot = None
-        return self.slot()
+        return self.temporary()
+
+    def known(self, sop_instance_uid: str) -> list[tuple[str, str, int]]:
+        """Directory, name and data set offset of every file of a SOP Instance. Raises: OutputError."""
+        return self.index.find(sop_instance_uid)
+
+    def file(self, record: Record, temporary: str, fd: int, known: list[tuple[str, str, int]] | None = None) -> Stored:
+        """Give an object that is complete its name and its row. Raises: DuplicateError, OutputError, OSError."""
+        return Filing(self, record, temporary, fd).file(known)
 
     def claim(self, sop_instance_uid: str) -> None:
         """Returns when no other thread has claimed this SOP Instance."""

@@ -1,0 +1,258 @@
+"""From matching keys to SQL: which table to begin with, and what to look up from there.
+
+SQLite knows nothing of an archive's statistics, so the order of tables is decided here (CROSS JOIN keeps it): begin
+with the key that leaves the fewest rows, by the rank of its column's index, and go to the level asked for from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from dcmkit.archive.attributes import BY_KEYWORD, INSTANCE, LEVELS, PATIENT, SERIES, STUDY
+from dcmkit.archive.matching import EMPTY, RANGE, SCAN, Condition, Parameter, combined, condition
+from dcmkit.errors import UsageError
+
+FILE_COLUMNS = {
+    "TransferSyntaxUID": ("i.transfer_syntax_uid", "UI"),
+    "SourceApplicationEntityTitle": ("i.source_ae_title", "AE"),
+    "FileSize": ("i.size", "UL"),
+    "Received": ("i.received", "UL"),
+    "DataSetOffset": ("i.data_set_offset", "UL"),
+    "Digest": ("i.digest", "LO"),
+    "Copy": ("i.copy", "UL"),
+    "Directory": ("d.path", "UT"),
+    "FileName": ("i.name", "UT"),
+}
+"""What the index knows of a file beyond its attributes, by the name a query uses."""
+
+_COLLECTED = {
+    "ModalitiesInStudy": ("CS", "m.Modality", "series m"),
+    "SOPClassesInStudy": ("UI", "n.SOPClassUID", "series m CROSS JOIN instance n ON n.series = m.id"),
+}
+"""Attributes of a study that are collected from what is in it (PS3.4 C.3.4): VR, column, and where that is."""
+
+ALIAS = {PATIENT: "p", STUDY: "s", SERIES: "e", INSTANCE: "i"}
+_PARENT = {STUDY: "s.patient", SERIES: "e.study", INSTANCE: "i.series"}
+_ORDER = {
+    PATIENT: "p.PatientName_folded, p.PatientID, p.id",
+    STUDY: "s.StudyDate, s.StudyTime, s.id",
+    SERIES: "e.study, e.SeriesNumber, e.id",
+    INSTANCE: "i.series, i.InstanceNumber, i.id",
+}
+
+_RANKS = {
+    "SOPInstanceUID": 0,
+    "SeriesInstanceUID": 1,
+    "StudyInstanceUID": 2,
+    "AccessionNumber": 3,
+    "PatientID": 4,
+    "PatientName": 5,
+    "StudyDate": 6,
+    "Modality": 50,
+}
+"""The attributes that have an index, those with the fewest rows for a value first."""
+_LAST = 1000
+"""What no index helps with."""
+
+
+class _Key(NamedTuple):
+    """One condition on one level.
+
+    Attributes:
+        rank: orders by how few rows it is likely to leave, the best first; _LAST cannot lead.
+        leading: the condition in the form that serves when this key leads, where that is another one.
+    """
+
+    level: int
+    condition: Condition
+    rank: int = _LAST
+    leading: Condition | None = None
+
+    @property
+    def leads(self) -> bool:
+        return self.rank < _LAST
+
+    def as_leader(self) -> _Key:
+        return self if self.leading is None else self._replace(condition=self.leading)
+
+
+class Plan(NamedTuple):
+    """What comes after SELECT ... and before ORDER BY, with its parameters; `order` is the level's natural one."""
+
+    source: str
+    parameters: tuple[Parameter, ...]
+    order: str
+
+
+def is_key(keyword: str, extra: Collection[str] = ()) -> bool:
+    """Whether a query may match by `keyword`."""
+    if keyword == "SpecificCharacterSet":  # never matched (PS3.4 C.2.2.2)
+        return False
+    return (
+        keyword in BY_KEYWORD
+        or (keyword in FILE_COLUMNS and keyword != "Directory")
+        or keyword in _COLLECTED
+        or keyword in extra
+    )
+
+
+def plan(
+    level: str,
+    match: Mapping[str, str | Sequence[str]],
+    extra: Collection[str],
+    *,
+    fuzzy: bool = False,
+    combine: bool = False,
+    copies: bool = False,
+) -> Plan:
+    """How to find the rows of `level` that match. Raises: UsageError for a keyword that is no key."""
+    target = LEVELS.index(level)
+    keys = _keys(match, extra, fuzzy, combine)
+    here = [key for key in keys if key.level <= target]
+    below = [key for key in keys if key.level > target]
+    if level == INSTANCE and not copies:
+        here.append(_Key(target, Condition("i.copy = 0")))
+    leader = min((key for key in keys if key.leads), key=lambda key: key.rank, default=None)
+    if leader is not None:
+        here = [key.as_leader() if key is leader else key for key in here]
+        below = [key.as_leader() if key is leader else key for key in below]
+        if leader.level > target:
+            return _from_below(target, leader, here, below)
+    conditions = [key.condition for key in here]
+    if below:
+        conditions.append(_exists(target, below))
+    start = target if leader is None else leader.level
+    highest = min((key.level for key in here), default=target)
+    tables = _tables(start, target, min(highest, target))
+    where = _all(conditions)
+    return Plan(f"{tables} WHERE {where.sql}", where.parameters, _ORDER[level])
+
+
+def _from_below(target: int, leader: _Key, here: list[_Key], below: list[_Key]) -> Plan:
+    """Begin with what is below: few rows there, each leading to one of the level."""
+    lowest = max(key.level for key in below)
+    inner = _tables(leader.level, lowest, target + 1)
+    conditions = _all([key.condition for key in below])
+    parent = _PARENT[LEVELS[target + 1]]
+    outer = _all([key.condition for key in here])
+    tables = _tables(target, target, min((key.level for key in here), default=target), first=False)
+    alias = ALIAS[LEVELS[target]]
+    source = (
+        f"(SELECT DISTINCT {parent} AS id FROM {inner} WHERE {conditions.sql}) AS found"  # noqa: S608
+        f" CROSS JOIN {LEVELS[target]} {alias} ON {alias}.id = found.id{tables} WHERE {outer.sql}"
+    )
+    return Plan(source, conditions.parameters + outer.parameters, _ORDER[LEVELS[target]])
+
+
+def _tables(start: int, lowest: int, highest: int, *, first: bool = True) -> str:
+    """The tables from `start` down to `lowest`, then from above `start` up to `highest`."""
+    joined = [f"{LEVELS[start]} {ALIAS[LEVELS[start]]}"] if first else [""]
+    for level in LEVELS[start + 1 : lowest + 1]:
+        joined.append(f"{level} {ALIAS[level]} ON {_PARENT[level]} = {ALIAS[LEVELS[LEVELS.index(level) - 1]]}.id")
+    for number in range(start - 1, highest - 1, -1):
+        alias = ALIAS[LEVELS[number]]
+        joined.append(f"{LEVELS[number]} {alias} ON {alias}.id = {_PARENT[LEVELS[number + 1]]}")
+    return " CROSS JOIN ".join(joined)
+
+
+def _exists(target: int, below: list[_Key]) -> Condition:
+    """All keys below the level together describe one thing below."""
+    lowest = max(key.level for key in below)
+    link = f"{_PARENT[LEVELS[target + 1]]} = {ALIAS[LEVELS[target]]}.id"
+    inner = _all([Condition(link), *(key.condition for key in below)])
+    return Condition(
+        f"EXISTS (SELECT 1 FROM {_tables(target + 1, lowest, target + 1)} WHERE {inner.sql})",  # noqa: S608
+        inner.parameters,
+    )
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def _keys(match: Mapping[str, str | Sequence[str]], extra: Collection[str], fuzzy: bool, combine: bool) -> list[_Key]:
+    found: list[_Key] = []
+    paired: set[str] = set()
+    if combine:
+        found, paired = _pairs(match)
+    for keyword, value in match.items():
+        if keyword not in paired:
+            if not is_key(keyword, extra):
+                raise UsageError(f"{keyword!r} is not an index key", hint="see the list in 'dcmkit index ls --help'")
+            if keyword in _COLLECTED:
+                found += _collected(keyword, value)
+            else:
+                key = _key(keyword, value, extra, fuzzy)
+                found += [] if key is None else [key]
+    return found
+
+
+def _collected(keyword: str, value: str | Sequence[str]) -> list[_Key]:
+    """Each of several modalities must be in the study (C.2.2.2.8); of SOP classes, which are UIDs, one."""
+    vr, column, tables = _COLLECTED[keyword]
+    text = value if isinstance(value, str) else "\\".join(value)
+    found: list[_Key] = []
+    for part in [text] if vr == "UI" else text.split("\\"):
+        inner = condition(column, vr, part)
+        if inner is None:
+            continue
+        exists = f"EXISTS (SELECT 1 FROM {tables} WHERE m.study = s.id AND {inner.sql})"  # noqa: S608
+        key = _Key(LEVELS.index(STUDY), Condition(exists, inner.parameters))
+        if keyword == "ModalitiesInStudy" and inner.access < RANGE:
+            among = f"s.id IN (SELECT m.study FROM {tables} WHERE {inner.sql})"  # noqa: S608
+            key = key._replace(rank=_RANKS["Modality"] + inner.access, leading=Condition(among, inner.parameters))
+        found.append(key)
+    return found
+
+
+def _pairs(match: Mapping[str, str | Sequence[str]]) -> tuple[list[_Key], set[str]]:
+    """Dates with their times, to be matched as one."""
+    found: list[_Key] = []
+    paired: set[str] = set()
+    for keyword, dates in match.items():
+        time = keyword[:-4] + "Time" if keyword.endswith("Date") else ""
+        attribute = BY_KEYWORD.get(keyword)
+        times = match.get(time)
+        if attribute is None or time not in BY_KEYWORD or not isinstance(dates, str) or not isinstance(times, str):
+            continue
+        alias = ALIAS[attribute.level]
+        both = combined(f"{alias}.{keyword}", dates, f"{alias}.{time}", times)
+        if both is not None:
+            found.append(_Key(LEVELS.index(attribute.level), both, _rank(keyword, both)))
+            paired |= {keyword, time}
+    return found, paired
+
+
+def _key(keyword: str, value: str | Sequence[str], extra: Collection[str], fuzzy: bool) -> _Key | None:
+    """One matching key; None where it matches everything."""
+    attribute = BY_KEYWORD.get(keyword)
+    if attribute is not None:
+        column = f"{ALIAS[attribute.level]}.{keyword}{'_folded' if attribute.is_name else ''}"
+        found = condition(column, attribute.vr, value, multiple=attribute.multiple, fuzzy=fuzzy)
+        return None if found is None else _Key(LEVELS.index(attribute.level), found, _rank(keyword, found))
+    depth = LEVELS.index(INSTANCE)
+    if keyword in FILE_COLUMNS:
+        column, vr = FILE_COLUMNS[keyword]
+        found = condition(column, vr, value)
+        return None if found is None else _Key(depth, found)
+    found = condition("x.value", "LO", value, multiple=True)
+    if found is None:
+        return None
+    if value == EMPTY:
+        none = "NOT EXISTS (SELECT 1 FROM extra x WHERE x.instance = i.id AND x.keyword = ?)"
+        return _Key(depth, Condition(none, (keyword,)))
+    sql = f"EXISTS (SELECT 1 FROM extra x WHERE x.instance = i.id AND x.keyword = ? AND {found.sql})"  # noqa: S608
+    return _Key(depth, Condition(sql, (keyword, *found.parameters)))
+
+
+def _rank(keyword: str, found: Condition) -> int:
+    """Few rows first: one value before a few, those before an open range; what no index helps with is last."""
+    column = _RANKS.get(keyword)
+    if column is None or found.access == SCAN:
+        return _LAST
+    return found.access * 10 + column
+
+
+def _all(conditions: list[Condition]) -> Condition:
+    parameters: list[Parameter] = [value for each in conditions for value in each.parameters]
+    return Condition(" AND ".join(each.sql for each in conditions) or "1 = 1", tuple(parameters))
