@@ -34,9 +34,9 @@ SIZE_LIMIT = 16 * 1024 * 1024
 _LONG_LENGTH = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 """VRs with two reserved bytes and a length of four (PS3.5 7.1.2)."""
 _BYTES = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
-_CHARACTER_SET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+CHARACTER_SET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """Only these depend on Specific Character Set (PS3.5 6.1.2.3)."""
-_VRS = _LONG_LENGTH | _CHARACTER_SET_VRS | {
+_VRS = _LONG_LENGTH | CHARACTER_SET_VRS | {
     "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US",
 }  # fmt: skip
 _SINGLE = frozenset({"LT", "ST", "UT", "UR"})
@@ -205,7 +205,7 @@ class _Decoder:
             return decode_numbers(raw, vr, self._big)
         if vr in _SINGLE:
             return (charset if vr != "UR" else _ASCII).decode(raw).rstrip(" \0")
-        return decode_text(raw, charset if vr in _CHARACTER_SET_VRS else _ASCII)
+        return decode_text(raw, charset if vr in CHARACTER_SET_VRS else _ASCII)
 
     def _sequence(
         self, pos: int, end: int, charset: CharacterSet, depth: int, implicit: bool
@@ -308,7 +308,7 @@ class _Encoder:
                 return encode_numbers(value, vr, self._big)
             except (ValueError, OverflowError, struct.error):
                 raise InvalidDataSetError(f"{value!r} is not a value of {vr}", offending_element=tag) from None
-        raw = (charset if vr in _CHARACTER_SET_VRS else _ASCII).encode(value)
+        raw = (charset if vr in CHARACTER_SET_VRS else _ASCII).encode(value)
         return raw + (b"\0" if vr == "UI" else b" ") * (len(raw) % 2)
 
     def _items(self, found: list[DataSet], charset: CharacterSet) -> bytes:
