@@ -47,15 +47,20 @@ def item(item_type: int, content: bytes) -> bytes:
     return struct.pack(">BBH", item_type, 0, len(content)) + content
 
 
-def associate_rq(contexts: list[tuple[str, list[str]]], calling: str, called: str, maximum_length: int) -> bytes:
-    """A-ASSOCIATE-RQ; context ids are 1, 3, 5 ... in the order of `contexts` (PS3.8 9.3.2)."""
+def associate_rq(
+    contexts: list[tuple[str, list[str]]], calling: str, called: str, maximum_length: int, more: bytes = b""
+) -> bytes:
+    """A-ASSOCIATE-RQ; context ids are 1, 3, 5 ... in the order of `contexts` (PS3.8 9.3.2).
+
+    `more`: further items of user information.
+    """
     items = item(0x10, APPLICATION_CONTEXT_NAME.encode())
     for index, (abstract_syntax, transfer_syntaxes) in enumerate(contexts):
         syntaxes = item(0x30, abstract_syntax.encode())
         syntaxes += b"".join(item(0x40, syntax.encode()) for syntax in transfer_syntaxes)
         items += item(0x20, bytes((2 * index + 1, 0, 0, 0)) + syntaxes)
     user_information = item(0x51, struct.pack(">I", maximum_length)) + item(0x52, b"1.2.826.0.1.3680043.9.9999.1")
-    items += item(0x50, user_information)
+    items += item(0x50, user_information + more)
     fixed = struct.pack(">HH16s16s32x", 1, 0, called.ljust(16).encode(), calling.ljust(16).encode())
     return struct.pack(">BBI", 1, 0, len(fixed) + len(items)) + fixed + items
 
@@ -99,6 +104,7 @@ class Requestor:
         calling: str = "WIRE",
         called: str = "ANY-SCP",
         timeout: float = 20.0,
+        user_information: bytes = b"",
     ) -> None:
         contexts = contexts or [(VERIFICATION, [IMPLICIT_VR_LITTLE_ENDIAN])]
         self._message_id = 0
@@ -108,7 +114,7 @@ class Requestor:
         self.accepted: dict[str, dict[str, int]] = {}
         self.maximum_length = 0
         try:
-            self._socket.sendall(associate_rq(contexts, calling, called, 65536))
+            self._socket.sendall(associate_rq(contexts, calling, called, 65536, user_information))
             self._read_answer(contexts)
         except BaseException:
             self.close()
