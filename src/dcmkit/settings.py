@@ -331,6 +331,40 @@ class UserIdentitySettings(Settings):
     )
 
 
+class RetrySettings(Settings):
+    """What to do when no association can be had."""
+
+    section: ClassVar[str] = "retry"
+    title: ClassVar[str] = "retry options"
+
+    retries: int = option(
+        0, "--retries", metavar="NUMBER", minimum=0, maximum=1000000,
+        help="ask so many times more where the peer cannot be reached, is busy, or is lost on the way",
+    )  # fmt: skip
+    retry_delay: float = option(
+        5.0, "--retry-delay", metavar="SECONDS", minimum=0, unit="seconds", help="how long to wait before asking again"
+    )
+
+
+class QuerySettings(Settings):
+    """The character sets of requests and answers (PS3.5 6.1, PS3.3 C.12.1.1.2)."""
+
+    section: ClassVar[str] = "query"
+    title: ClassVar[str] = "character set options"
+
+    charset: str = option(
+        "ISO_IR 192", "--charset", metavar="TERM",
+        help="character set of what is asked (a defined term of PS3.3 C.12.1.1.2); the request declares it",
+    )  # fmt: skip
+    assume_charset: str = option(
+        "", "--assume-charset", metavar="TERM",
+        help="character set of answers that declare none, or one that their bytes contradict",
+    )  # fmt: skip
+    override_charset: bool = option(
+        False, "--override-charset", help="take --assume-charset whatever the answers declare"
+    )
+
+
 class ListenerSettings(Settings):
     """How a service listens."""
 

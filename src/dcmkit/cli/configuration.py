@@ -21,7 +21,7 @@ import sys
 from typing import Any, NamedTuple
 
 from dcmkit.errors import UsageError
-from dcmkit.settings import RequestorSettings, Settings, UserIdentitySettings
+from dcmkit.settings import QuerySettings, RequestorSettings, Settings, UserIdentitySettings
 
 
 class Entry(NamedTuple):
@@ -40,7 +40,7 @@ class Node(NamedTuple):
     settings: dict[str, Entry]
 
 
-NODE_SETTINGS: tuple[type[Settings], ...] = (RequestorSettings, UserIdentitySettings)
+NODE_SETTINGS: tuple[type[Settings], ...] = (RequestorSettings, UserIdentitySettings, QuerySettings)
 """The classes whose fields a node may set."""
 
 

@@ -192,7 +192,7 @@ def sample() -> str:
         "# A section named after a tool, such as [storescp], sets the same keys for that tool only.",
         "# dcmkit config check: looks for mistakes. dcmkit config show TOOL: what is in force, and why.",
         "",
-        "# Peers by name: dcmkit echoscu @pacs. Any key of [association] and [user_identity] may stand here too.",
+        "# Peers by name: dcmkit echoscu @pacs. Keys of [association], [user_identity] and [query] may stand here too.",
         "# [nodes.pacs]",
         '# host = "192.0.2.10"',
         "# port = 11112",
