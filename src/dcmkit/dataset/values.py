@@ -5,8 +5,9 @@ Nothing here raises on bytes: what cannot be decoded becomes U+FFFD, and text co
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
 
@@ -18,17 +19,36 @@ _CODECS = {
     "ISO_IR 148": "iso8859-9", "ISO_IR 203": "iso8859-15", "ISO_IR 166": "iso8859-11", "ISO_IR 13": "shift_jis",
     "ISO_IR 192": "utf-8", "GB18030": "gb18030", "GBK": "gbk",
 }  # fmt: skip
+"""Those that can be the first value (PS3.3 tables C.12-2 to C.12-5)."""
 
-_ESCAPES = {
-    b"(B": "ascii", b"-A": "iso8859-1", b"-B": "iso8859-2", b"-C": "iso8859-3", b"-D": "iso8859-4",
-    b"-L": "iso8859-5", b"-G": "iso8859-6", b"-F": "iso8859-7", b"-H": "iso8859-8", b"-M": "iso8859-9",
-    b"-b": "iso8859-15", b"-T": "iso8859-11", b"(J": "shift_jis", b")I": "shift_jis",
-    b"$B": "iso2022_jp_2", b"$(D": "iso2022_jp_2", b"$)C": "euc_kr", b"$)A": "gb2312",
+_ALONE = frozenset({"utf-8", "gb18030", "gbk"})
+"""These know no code extensions (PS3.5 6.1.2.4): further values beside them are ignored."""
+
+_FURTHER = {"ISO_IR 87": "iso2022_jp", "ISO_IR 159": "iso2022_jp_1", "ISO_IR 149": "euc_kr", "ISO_IR 58": "gb2312"}
+"""Sets of two bytes a character, which extend another (table C.12-4)."""
+
+_G1 = {
+    b"-A": "iso8859-1", b"-B": "iso8859-2", b"-C": "iso8859-3", b"-D": "iso8859-4", b"-L": "iso8859-5",
+    b"-G": "iso8859-6", b"-F": "iso8859-7", b"-H": "iso8859-8", b"-M": "iso8859-9", b"-b": "iso8859-15",
+    b"-T": "iso8859-11", b")I": "shift_jis", b"$)C": "euc_kr", b"$)A": "gb2312",
 }  # fmt: skip
-"""What follows ESC (PS3.3 tables C.12-3 and C.12-4), and the codec of the text after it."""
+"""What stands after ESC, and the codec that then reads the bytes beyond ASCII (PS3.3 tables C.12-3 and C.12-4)."""
 
-_RESETS = b"\\^=\r\n\t\f"
-"""After these the initial character set is in force again (PS3.5 6.1.2.5.3)."""
+_G0 = {b"(B": "", b"(J": "", b"(I": "shift_jis", b"$B": "iso2022_jp", b"$@": "iso2022_jp", b"$(D": "iso2022_jp_1"}
+"""Likewise for the bytes within ASCII; "" is ASCII. JIS X 0201 (`(J`) counts as such, see `CharacterSet`."""
+
+_ESCAPES = {codec: b"\x1b" + escape for escape, codec in _G1.items()} | {
+    "iso2022_jp": b"\x1b$B",
+    "iso2022_jp_1": b"\x1b$(D",
+}
+_TO_ASCII, _TO_ROMAJI = b"\x1b(B", b"\x1b(J"
+
+_RESETS = re.compile(rb"([\\^=\r\n\t\f])")
+_RESETS_OF_TWO_BYTES = re.compile(rb"([\r\n\t\f])")
+"""Before these the initial character set is in force again (PS3.5 6.1.2.5.3). Where a character has two bytes within
+ASCII, the delimiters may be halves of one; there an escape sequence stands before them."""
+_SEGMENTS = re.compile(r"([\\^=\r\n\t\f])")
+_HIGH = re.compile(rb"([\x80-\xff]+)")
 
 _BINARY = {
     "US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d", "AT": "HH",
@@ -43,24 +63,38 @@ _PLAIN_LETTERS = str.maketrans(
 
 
 class CharacterSet:
-    """One value of Specific Character Set (0008,0005), ready to decode with."""
+    """One value of Specific Character Set (0008,0005), ready to decode and encode with.
 
-    __slots__ = ("codec", "extended")
+    JIS X 0201 (ISO_IR 13) has a yen sign at 05/12 and an overline at 07/14. 05/12 separates values whatever it looks
+    like (PS3.5 6.1.2.3), and what writers mean by 07/14 is the tilde; so both are read and written as in ASCII, and
+    the yen sign and the overline cannot be encoded: they would come back as something else.
+    """
+
+    __slots__ = ("_further", "_g1", "codec", "extended")
 
     def __init__(self, terms: tuple[str, ...]) -> None:
-        first = terms[0] if terms else ""
-        self.codec = _codec(first)
-        self.extended = len(terms) > 1 or first.startswith("ISO 2022")
+        names = [_name(term) for term in terms] or [""]
+        self.codec = _CODECS.get(names[0], "")
+        further = [_CODECS.get(name) or _FURTHER.get(name, "") for name in names]
+        self._further = tuple(
+            codec
+            for at, codec in enumerate(dict.fromkeys(further))
+            if codec and codec not in _ALONE and (at or codec in _FURTHER.values())
+        )
+        self._g1 = self.codec or (further[0] if further[0] in ("euc_kr", "gb2312") else "")
+        self.extended = self.codec not in _ALONE and (
+            len(terms) > 1 or (terms[:1] != () and terms[0].startswith("ISO 2022")) or bool(self._further)
+        )
 
     def decode(self, raw: bytes) -> str:
         """The text of `raw`; never raises."""
-        if self.extended and b"\x1b" in raw:
-            text = self._decode_extended(raw)
+        if self.extended:
+            text = self._decode_extended(raw) if b"\x1b" in raw else _decode_with(self._g1, raw)
         elif self.codec:
             text = raw.decode(self.codec, "replace")
         else:
             text = _decode_undeclared(raw)
-        return unicodedata.normalize("NFC", text)
+        return text if text.isascii() else unicodedata.normalize("NFC", text)
 
     def encode(self, text: str) -> bytes:
         """The bytes of `text`, without padding.
@@ -68,39 +102,125 @@ class CharacterSet:
         Raises:
             UnicodeEncodeError: it has a character that this character set does not have.
         """
-        return unicodedata.normalize("NFC", text).encode(self.codec or "ascii")
+        if text.isascii():
+            if self.extended and "\x1b" in text:
+                raise _cannot(text, text.index("\x1b"), "an escape character is no text")
+            return text.encode("ascii")
+        text = unicodedata.normalize("NFC", text)
+        if not self.extended and self.codec != "shift_jis":
+            return text.encode(self.codec or "ascii")
+        return b"".join([self._encode_segment(segment) for segment in _SEGMENTS.split(text)])
+
+    def _encode_segment(self, text: str) -> bytes:
+        """Text between two resets: begins and ends in the initial state (PS3.5 6.1.2.5.3)."""
+        if text.isascii() and "\x1b" not in text:
+            return text.encode("ascii")
+        to_initial = _TO_ROMAJI if self.codec == "shift_jis" else _TO_ASCII
+        parts: list[bytes] = []
+        g0, g1 = "", self.codec
+        for at, char in enumerate(text):
+            if char.isascii() and char != "\x1b":
+                needed, raw = "", char.encode()
+            else:
+                needed, raw = self._encode_char(char, g0 or g1)
+                if not raw:
+                    raise _cannot(text, at, f"no character of {self._names()}")
+            if raw[0] < 0x80 and needed != g0:
+                parts.append(_ESCAPES[needed] if needed else to_initial)
+                g0 = needed
+            elif raw[0] >= 0x80 and needed != g1:
+                parts.append(_ESCAPES[needed])
+                g1 = needed
+            parts.append(raw)
+        if g0:
+            parts.append(to_initial)
+        if self.codec and g1 != self.codec:
+            parts.append(_ESCAPES[self.codec])
+        return b"".join(parts)
+
+    def _encode_char(self, char: str, current: str) -> tuple[str, bytes]:
+        """The codec of the first set that has `char`, and its bytes; none where no set has it."""
+        for codec in (self.codec, current, *self._further):
+            if codec:
+                raw = _encode_char(char, codec)
+                if raw:
+                    return codec, raw
+        return "", b""
+
+    def _names(self) -> str:
+        return ", ".join(dict.fromkeys(filter(None, (self.codec, *self._further)))) or "ascii"
 
     def _decode_extended(self, raw: bytes) -> str:
-        initial = self.codec or "iso8859-1"
         first, *others = raw.split(b"\x1b")
-        parts = [first.decode(initial, "replace")]
+        parts: list[str] = []
+        g0, g1 = self._decode_run(first, "", self._g1, parts)
         for part in others:
-            length = 3 if part[:3] in _ESCAPES else 2
-            codec = _ESCAPES.get(part[:length])
-            if codec is None:
-                parts.append("\ufffd" + part.decode(initial, "replace"))
-            elif codec == "iso2022_jp_2":
-                parts.append((b"\x1b" + part).decode(codec, "replace"))
+            length = 3 if part[:3] in _G1 or part[:3] in _G0 else 2
+            escape, run = part[:length], part[length:]
+            if escape in _G1:
+                g1 = _G1[escape]
+            elif escape in _G0:
+                g0 = _G0[escape]
             else:
-                text = part[length:]
-                reset = min((at for at in map(text.find, _RESETS_SPLIT) if at >= 0), default=len(text))
-                parts += text[:reset].decode(codec, "replace"), text[reset:].decode(initial, "replace")
+                parts.append("\ufffd")
+                run = part
+            g0, g1 = self._decode_run(run, g0, g1, parts)
         return "".join(parts)
 
+    def _decode_run(self, run: bytes, g0: str, g1: str, parts: list[str]) -> tuple[str, str]:
+        """The text between two escape sequences, appended to `parts`; and the state after it.
 
-_RESETS_SPLIT = [bytes((byte,)) for byte in _RESETS]
+        Where the initial state has no set beyond ASCII, the last one stays: nothing else can be meant by such bytes.
+        """
+        for at, piece in enumerate((_RESETS if not g0 else _RESETS_OF_TWO_BYTES).split(run)):
+            if at % 2:
+                parts.append(piece.decode("ascii"))
+                g0, g1 = "", self._g1 or g1
+            elif not g0:
+                parts.append(_decode_with(g1, piece))
+            else:
+                for high, half in enumerate(_HIGH.split(piece)):
+                    parts.append(_decode_with(g1, half) if high % 2 else _decode_g0(g0, half))
+        return g0, g1
 
 
-def _codec(term: str) -> str:
-    """The codec of a defined term; "" when the term is absent, ISO_IR 6 or unknown."""
+def _decode_with(codec: str, raw: bytes) -> str:
+    return raw.decode(codec, "replace") if codec else _decode_undeclared(raw)
+
+
+def _decode_g0(codec: str, raw: bytes) -> str:
+    """Bytes within ASCII that are no ASCII."""
+    if codec == "shift_jis":
+        return bytes([byte | 0x80 if byte > 0x20 else byte for byte in raw]).decode(codec, "replace")
+    return (_ESCAPES[codec] + raw).decode(codec, "replace")
+
+
+@lru_cache(maxsize=4096)
+def _encode_char(char: str, codec: str) -> bytes:
+    """A character beyond ASCII in a set of one or two bytes; b"" where the set does not have it."""
+    try:
+        raw = char.encode(codec)
+    except UnicodeEncodeError:
+        return b""
+    if codec in ("iso2022_jp", "iso2022_jp_1"):
+        escape = _ESCAPES[codec]
+        return raw[len(escape) :][:2] if raw.startswith(escape) else b""
+    size = 2 if codec in ("euc_kr", "gb2312") else 1
+    return raw if len(raw) == size and raw[0] >= 0x80 else b""
+
+
+def _cannot(text: str, at: int, why: str) -> UnicodeEncodeError:
+    return UnicodeEncodeError("DICOM", text, at, at + 1, why)
+
+
+def _name(term: str) -> str:
+    """A defined term as `_CODECS` and `_FURTHER` have it, from the spellings seen in the field."""
     term = term.upper().replace("_", " ").replace("-", " ")
     if term.startswith("ISO 2022 IR "):
         term = term[9:]
     elif term.startswith("ISO IR "):
         term = term[4:]
-    if term.startswith("IR "):
-        term = "ISO_" + term
-    return _CODECS.get(term, "")
+    return "ISO_" + term if term.startswith("IR ") else term
 
 
 def _decode_undeclared(raw: bytes) -> str:
@@ -111,18 +231,33 @@ def _decode_undeclared(raw: bytes) -> str:
         return raw.decode("iso8859-1")
 
 
-@lru_cache(maxsize=64)
 def character_set(specific_character_set: bytes | str | None) -> CharacterSet:
     """The character set named by the raw (or decoded) value of Specific Character Set."""
     if isinstance(specific_character_set, bytes):
         specific_character_set = specific_character_set[:256].decode("ascii", "replace")
-    terms = (specific_character_set or "").split("\\")
-    return CharacterSet(tuple(term.strip(" \0") for term in terms))
+    return _character_set((specific_character_set or "")[:256])
+
+
+@lru_cache(maxsize=64)
+def _character_set(value: str) -> CharacterSet:
+    return CharacterSet(tuple(term.strip(" \0") for term in value.split("\\")))
+
+
+def best_character_set(texts: Iterable[str], wanted: str) -> str:
+    """The value of Specific Character Set to write `texts` with: `wanted` if all of them fit, else UTF-8."""
+    charset = character_set(wanted)
+    for text in texts:
+        if not text.isascii() or "\x1b" in text:
+            try:
+                charset.encode(text)
+            except UnicodeEncodeError:
+                return "ISO_IR 192"
+    return wanted
 
 
 def decode_text(raw: bytes, charset: CharacterSet) -> str:
     """One text value, its padding removed; several values stay joined by backslashes."""
-    if raw.isascii() and not charset.extended:
+    if raw.isascii() and not (charset.extended and b"\x1b" in raw):
         text = raw.decode("ascii").strip(" \0")
     else:
         text = charset.decode(raw).strip(" \0")
