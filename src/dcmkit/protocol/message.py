@@ -259,6 +259,7 @@ class C_FIND_RSP(Response):
 
     command_field = 0x8020
     affected_sop_class_uid: str | None = None
+    command_data_set_type: int = NO_DATA_SET
 
 
 class C_GET_RQ(Request):
@@ -276,6 +277,7 @@ class C_GET_RSP(Response):
 
     command_field = 0x8010
     affected_sop_class_uid: str | None = None
+    command_data_set_type: int = NO_DATA_SET
     number_of_remaining_suboperations: int | None = None
     number_of_completed_suboperations: int | None = None
     number_of_failed_suboperations: int | None = None
@@ -298,6 +300,7 @@ class C_MOVE_RSP(Response):
 
     command_field = 0x8021
     affected_sop_class_uid: str | None = None
+    command_data_set_type: int = NO_DATA_SET
     number_of_remaining_suboperations: int | None = None
     number_of_completed_suboperations: int | None = None
     number_of_failed_suboperations: int | None = None
