@@ -51,14 +51,20 @@ class ApplicationEntity:
         services: what it offers; the first that knows an abstract syntax answers for it.
         association: its AE title, and limits.
         listener: whom it lets in.
+        preferred: transfer syntaxes to choose where they are proposed, the best first.
     """
 
     def __init__(
-        self, services: Sequence[Service], association: AssociationSettings, listener: ListenerSettings
+        self,
+        services: Sequence[Service],
+        association: AssociationSettings,
+        listener: ListenerSettings,
+        *,
+        preferred: Sequence[str] = (),
     ) -> None:
         self.services = services
         self._maximum_length = association.max_pdu
-        self._policy = _Policy(self)
+        self._policy = _Policy(self, preferred)
         self._called = (association.calling_ae_title,) if listener.check_called_ae_title else None
         self._calling = listener.allowed_calling_ae_titles or None
 
@@ -167,8 +173,8 @@ class _ScpRoles:
 class _Policy(AcceptorPolicy):
     """The services decide what is supported."""
 
-    def __init__(self, ae: ApplicationEntity) -> None:
-        super().__init__({}, scp_roles=_ScpRoles(ae), extended=self._extended)
+    def __init__(self, ae: ApplicationEntity, preferred: Sequence[str] = ()) -> None:
+        super().__init__({}, preferred=preferred, scp_roles=_ScpRoles(ae), extended=self._extended)
         self._ae = ae
 
     def _extended(self, item: SOPClassExtended) -> bytes | None:
