@@ -32,12 +32,12 @@ DEPTH_LIMIT = 32
 SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes a deflated data set may become."""
 
-_LONG_LENGTH = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
+LONG_LENGTH_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 """VRs with two reserved bytes and a length of four (PS3.5 7.1.2)."""
 BYTES_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 CHARACTER_SET_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """Only these depend on Specific Character Set (PS3.5 6.1.2.3)."""
-VRS = _LONG_LENGTH | CHARACTER_SET_VRS | {
+VRS = LONG_LENGTH_VRS | CHARACTER_SET_VRS | {
     "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "SL", "SS", "TM", "UI", "UL", "US",
 }  # fmt: skip
 SINGLE_VRS = frozenset({"LT", "ST", "UT", "UR"})
@@ -125,7 +125,7 @@ class _Encoding:
         if tag >> 16 == 0xFFFE:
             return tag, "", _DELIMITER, 8
         vr, size = key[4:].decode("latin-1") or vr_of(tag), 8
-        if self.explicit and vr in _LONG_LENGTH:
+        if self.explicit and vr in LONG_LENGTH_VRS:
             size = 12
         elif self.explicit and vr not in VRS:
             if key[4:] in _NO_VRS:
@@ -427,7 +427,7 @@ class _Encoder:
         group, number = tag >> 16, tag & 0xFFFF
         if not self._explicit:
             return struct.pack("<HHI", group, number, length)
-        if vr in _LONG_LENGTH:
+        if vr in LONG_LENGTH_VRS:
             return struct.pack(f"{self._order}HH2sHI", group, number, vr.encode(), 0, length)
         if length > 0xFFFF:
             raise InvalidDataSetError(f"a value of {length} bytes is too long for {vr}", offending_element=tag)
