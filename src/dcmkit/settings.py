@@ -365,6 +365,75 @@ class QuerySettings(Settings):
     )
 
 
+_PREFERENCES: dict[str, tuple[tuple[str, str], str]] = {
+    "uncompressed": (("+x=", "--prefer-uncompr"), "uncompressed ones"),
+    "little": (("+xe", "--prefer-little"), "explicit VR little endian"),
+    "big": (("+xb", "--prefer-big"), "explicit VR big endian"),
+    "lossless": (("+xs", "--prefer-lossless"), "JPEG lossless, first-order prediction"),
+    "jpeg8": (("+xy", "--prefer-jpeg8"), "JPEG baseline"),
+    "jpeg12": (("+xx", "--prefer-jpeg12"), "JPEG extended"),
+    "j2k-lossless": (("+xv", "--prefer-j2k-lossless"), "JPEG 2000 lossless"),
+    "j2k-lossy": (("+xw", "--prefer-j2k-lossy"), "JPEG 2000"),
+    "jls-lossless": (("+xt", "--prefer-jls-lossless"), "JPEG-LS lossless"),
+    "jls-lossy": (("+xu", "--prefer-jls-lossy"), "JPEG-LS near-lossless"),
+    "mpeg2": (("+xm", "--prefer-mpeg2"), "MPEG2 main profile, main level"),
+    "mpeg2-high": (("+xh", "--prefer-mpeg2-high"), "MPEG2 main profile, high level"),
+    "mpeg4": (("+xn", "--prefer-mpeg4"), "MPEG4 high profile, level 4.1"),
+    "mpeg4-bd": (("+xl", "--prefer-mpeg4-bd"), "MPEG4 BD-compatible"),
+    "mpeg4-2-2d": (("+x2", "--prefer-mpeg4-2-2d"), "MPEG4 high profile, level 4.2, 2D"),
+    "mpeg4-2-3d": (("+x3", "--prefer-mpeg4-2-3d"), "MPEG4 high profile, level 4.2, 3D"),
+    "mpeg4-2-st": (("+xo", "--prefer-mpeg4-2-st"), "MPEG4 stereo high profile, level 4.2"),
+    "hevc": (("+x4", "--prefer-hevc"), "HEVC main profile"),
+    "hevc10": (("+x5", "--prefer-hevc10"), "HEVC main 10 profile"),
+    "rle": (("+xr", "--prefer-rle"), "RLE lossless"),
+    "deflated": (("+xd", "--prefer-deflated"), "deflated explicit VR little endian"),
+    "implicit": (("+xi", "--implicit"), ""),
+}
+"""Transfer syntaxes as DCMTK's options name them: spellings and description."""
+
+
+class RetrieveSettings(Settings):
+    """How objects are retrieved (PS3.4 C.4.2, C.4.3)."""
+
+    section: ClassVar[str] = "retrieve"
+    title: ClassVar[str] = "retrieve options"
+
+    information_model: str = option(
+        "auto", "--information-model", metavar="MODEL", choices=("auto", "patient", "study", "psonly"),
+        help="the information model to retrieve with; auto is patient root for -k and query files, as DCMTK has it, "
+        "and study root for everything else",
+        shortcuts=(
+            Shortcut(("-P",), "patient", "use the patient root information model"),
+            Shortcut(("-S",), "study", "use the study root information model"),
+            Shortcut(("-O", "--psonly"), "psonly", "use the patient/study only information model"),
+        ),
+    )  # fmt: skip
+    proposed_syntax: str = option(
+        "uncompressed", "--propose-syntax", metavar="NAME",
+        choices=("uncompressed", "little", "big", "deflated", "implicit"),
+        help="transfer syntaxes to propose for requests",
+        shortcuts=(
+            Shortcut(("-x=", "--propose-uncompr"), "uncompressed", "propose all uncompressed ones for requests"),
+            Shortcut(("-xe", "--propose-little"), "little", "propose explicit VR little endian before the others"),
+            Shortcut(("-xb", "--propose-big"), "big", "propose explicit VR big endian before the others"),
+            Shortcut(("-xd", "--propose-deflated"), "deflated", "propose deflated explicit VR before the others"),
+            Shortcut(("-xi", "--propose-implicit"), "implicit", "propose implicit VR little endian only"),
+        ),
+    )  # fmt: skip
+    preferred_syntax: str = option(
+        "uncompressed", "--prefer-syntax", metavar="NAME", choices=tuple(_PREFERENCES),
+        help="transfer syntax to prefer for objects; all others are taken too, except with implicit",
+        shortcuts=tuple(
+            Shortcut(flags, name, f"prefer {what}" if name != "implicit" else "take implicit VR little endian only")
+            for name, (flags, what) in _PREFERENCES.items()
+        ),
+    )  # fmt: skip
+    jobs: int = option(
+        1, "--jobs", metavar="NUMBER", minimum=1, maximum=64,
+        help="associations to retrieve with side by side, a study (or what else was named) each",
+    )  # fmt: skip
+
+
 class ListenerSettings(Settings):
     """How a service listens."""
 
