@@ -234,7 +234,7 @@ def _dcmtk_value(vr: str, value: str | bytes) -> tuple[str, int, int]:
         return "", 0, 0
     count = 1 if vr in SINGLE_VRS else value.count("\\") + 1
     if is_number(vr):
-        return _dcmtk_numbers(vr, value), count, count * _NUMBER_SIZES[vr]
+        return escape(_dcmtk_numbers(vr, value)), count, count * _NUMBER_SIZES[vr]
     length = len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
     return escape(value), count, length + length % 2
 
@@ -243,7 +243,7 @@ def _dcmtk_numbers(vr: str, value: str) -> str:
     if vr == "AT":
         return "\\".join(f"({one[:4].lower()},{one[4:].lower()})" for one in value.split("\\"))
     if vr in ("FL", "FD"):
-        return "\\".join(_significant(_float(one), vr) for one in value.split("\\"))
+        return "\\".join(_shortened(one, vr) for one in value.split("\\"))
     return value
 
 
@@ -254,13 +254,6 @@ def _numbers(value: bytes, shape: str) -> str:
     return "\\".join(_significant(one, vr) if vr else str(one) for (one,) in numbers.iter_unpack(usable))
 
 
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:  # not from the decoder
-        return math.nan
-
-
 def _significant(number: float, vr: str) -> str:
     """The digits the number has: nine at most for FL, what tells it from every other for FD."""
     if not math.isfinite(number):
@@ -268,6 +261,13 @@ def _significant(number: float, vr: str) -> str:
     if vr == "FL":
         return f"{number:.9g}"
     return repr(number).removesuffix(".0")
+
+
+def _shortened(text: str, vr: str) -> str:
+    try:
+        return _significant(float(text), vr)
+    except ValueError:
+        return text
 
 
 def _dcmtk_name(tag: int) -> str:
