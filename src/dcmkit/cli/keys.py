@@ -207,6 +207,42 @@ def _check_number(vr: str, value: str, text: str) -> None:
             raise UsageError(f"key {text!r}: {value!r} is not a value of {vr}") from None
 
 
+def charset_term(text: str, option: str = "--charset") -> str:
+    """A value of Specific Character Set from its defined terms, or from the name other programs give it.
+
+    Raises:
+        UsageError: no such character set.
+    """
+    from dcmkit.dataset.values import character_set
+
+    term = _CHARSET_NAMES.get(text.strip().lower().replace("_", "-"), text.strip())
+    charset = character_set(term)
+    if term and not (charset.codec or charset.extended) and term.upper().replace("_", " ") != "ISO IR 6":
+        raise UsageError(
+            f"{option} {text!r} is no Specific Character Set",
+            hint="say ISO_IR 192 (UTF-8), ISO_IR 100 (Latin 1), GB18030",
+        )
+    return term
+
+
+_CHARSET_NAMES = {
+    "utf-8": "ISO_IR 192",
+    "utf8": "ISO_IR 192",
+    "ascii": "ISO_IR 6",
+    "latin-1": "ISO_IR 100",
+    "latin1": "ISO_IR 100",
+    "iso-8859-1": "ISO_IR 100",
+    "iso-8859-2": "ISO_IR 101",
+    "iso-8859-5": "ISO_IR 144",
+    "iso-8859-6": "ISO_IR 127",
+    "iso-8859-7": "ISO_IR 126",
+    "iso-8859-8": "ISO_IR 138",
+    "iso-8859-9": "ISO_IR 148",
+    "gb18030": "GB18030",
+    "gbk": "GBK",
+}
+
+
 # --- query files -------------------------------------------------------------------------------------------------
 
 
