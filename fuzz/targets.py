@@ -7,17 +7,23 @@ type, transfer syntax, where to cut), so that one corpus reaches all of them.
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import tempfile
+import unicodedata
 import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 from dcmkit import uids
+from dcmkit.dataset import elements
+from dcmkit.dataset.json_model import flat, from_json, to_json
 from dcmkit.dataset.part10 import file_meta, read_file_header
 from dcmkit.dataset.scanner import DataSetScanner, ScannedHeader
-from dcmkit.dataset.values import decode_values
+from dcmkit.dataset.values import character_set, decode_values
+from dcmkit.dataset.xml_model import to_dcm2xml, to_native_xml
 from dcmkit.errors import InputError, InvalidDataSetError, ProtocolError
 from dcmkit.protocol import message, pdata, pdu
 from dcmkit.protocol.association import AssociationProtocol
@@ -276,6 +282,58 @@ def fuzz_values(data: bytes) -> None:
             decode_values({0x00280010: raw}, charset, {0x00280010: vr}, big_endian=big_endian)
 
 
+def fuzz_character_sets(data: bytes) -> None:
+    """Up to the first byte 0x0A: Specific Character Set; the rest: UTF-8 text to write in it."""
+    terms, _, raw = data.partition(b"\n")
+    charset, text = character_set(terms), raw.decode("utf-8", "replace")
+    try:
+        encoded = charset.encode(text)
+    except UnicodeEncodeError:
+        return
+    check(charset.decode(encoded) == unicodedata.normalize("NFC", text), "decode after encode is identity")
+
+
+# --- identifiers -------------------------------------------------------------------------------------------------
+
+
+def fuzz_elements(data: bytes) -> None:
+    """First byte: transfer syntax, and whether a character set is assumed; the rest: an encoded data set."""
+    if not data:
+        return
+    syntax, assumed = SYNTAXES[data[0] % 4], ("", "ISO_IR 144", "\\ISO 2022 IR 87")[data[0] // 4 % 3]
+    try:
+        data_set = elements.decode(data[1:], syntax, assume_charset=assumed, override_charset=data[0] > 127)
+    except InvalidDataSetError:
+        return
+    _written(data_set)
+    try:
+        again = elements.encode(data_set, EXPLICIT, charset="ISO_IR 192")
+    except InvalidDataSetError as error:
+        check("too long" in error.message, "only what is too long for explicit VR cannot be encoded")
+        return
+    check(elements.decode(again, EXPLICIT).keys() == data_set.keys() | {0x00080005}, "nothing is lost on the way")
+
+
+def fuzz_json_model(data: bytes) -> None:
+    """A data set in the DICOM JSON model."""
+    try:
+        data_set = from_json(json.loads(data))
+    except (ValueError, RecursionError, InvalidDataSetError):
+        return
+    _written(data_set)
+    again = to_json(data_set)
+    check(to_json(from_json(again)) == again, "from JSON after to JSON is identity")
+
+
+def _written(data_set: elements.DataSet) -> None:
+    """Every form a data set is written in can be read by others."""
+    json.dumps(to_json(data_set), allow_nan=False).encode("utf-8")
+    for text in flat(data_set).values():
+        text.encode("utf-8")
+    for document in (to_native_xml(data_set), to_dcm2xml(data_set)):
+        ElementTree.fromstring(document.encode("utf-8"))  # only of our own making
+
+
 # --- seeds -------------------------------------------------------------------------------------------------------
 
 
@@ -390,6 +448,28 @@ def _conversations() -> list[bytes]:
     ]
 
 
+def _identifiers() -> list[bytes]:
+    """A byte for the variant, and an identifier."""
+    japanese = elements.element(0x00100010, "Yamada^Tarou=山田^太郎")
+    step = {0x00080060: elements.element(0x00080060, "CT\\MR"), 0x00100010: japanese}
+    data_set = {
+        0x00100010: japanese,
+        0x00280010: elements.element(0x00280010, "512"),
+        0x00400100: elements.element(0x00400100, [step, {}]),
+        0x00189073: elements.element(0x00189073, "2.5"),
+        0x00091001: elements.element(0x00091001, b"12"),
+    }
+    return [
+        bytes((index,)) + elements.encode(data_set, SYNTAXES[index % 4], charset=charset)
+        for index, charset in ((0, "\\ISO 2022 IR 87"), (1, "ISO_IR 192"), (2, "GB18030"), (3, "\\ISO 2022 IR 87"))
+    ]
+
+
+def _jsons() -> list[bytes]:
+    sets = [elements.decode(one[1:], SYNTAXES[one[0] % 4]) for one in _identifiers()[:2]]
+    return [json.dumps(to_json(one), ensure_ascii=False).encode() for one in sets]
+
+
 def _targets() -> dict[str, Target]:
     request_items = [one[6 + 68 :] for one in _pdus()[:2]]
     conversations = [bytes((cut,)) + one for cut in (0, 7, 255) for one in _conversations()]
@@ -397,6 +477,12 @@ def _targets() -> dict[str, Target]:
         b"ISO 2022 IR 6\\ISO 2022 IR 87\n\x1b$B;3ED\x1b(B^\x1b$BB@O:",
         b"ISO_IR 192\n\xe6\x9d\xb1",
         b"\n1.5\\2\0\0\1",
+    ]
+    character_sets = [
+        "\\ISO 2022 IR 87\\ISO 2022 IR 159\nYamada=山田^鷗".encode(),
+        "ISO 2022 IR 100\\ISO 2022 IR 149\\ISO 2022 IR 58\nHong^é=洪^吉洞".encode(),
+        "ISO 2022 IR 13\\ISO 2022 IR 126\nﾔﾏ^Διο".encode(),
+        "GB18030\n王^小东".encode(),
     ]
     return {
         "pdu": Target(fuzz_pdu, tuple(one[:1] + one[6:] for one in _pdus())),
@@ -408,6 +494,9 @@ def _targets() -> dict[str, Target]:
         "data_set": Target(fuzz_data_set, tuple(bytes((i, 3)) + encoded for i, encoded in _data_sets())),
         "part10": Target(fuzz_part10, tuple(bytes((bare,)) + one for bare in (0, 1) for one in _files())),
         "values": Target(fuzz_values, tuple(values)),
+        "character_sets": Target(fuzz_character_sets, tuple(character_sets)),
+        "elements": Target(fuzz_elements, (*_identifiers(), *(bytes((i,)) + one for i, one in _data_sets()[:4]))),
+        "json_model": Target(fuzz_json_model, tuple(_jsons())),
     }
 
 

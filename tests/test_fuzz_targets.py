@@ -53,6 +53,10 @@ def test_the_seeds_reach_the_decoders() -> None:
         header = targets._scan(syntax, seed[2:], 64, skip=False)
         assert header is not None
         assert len(header.values) >= 6
+    for seed in targets.TARGETS["elements"].seeds:
+        assert targets.elements.decode(seed[1:], targets.SYNTAXES[seed[0] % 4])
+    for seed in targets.TARGETS["json_model"].seeds:
+        assert targets.from_json(targets.json.loads(seed))
     for seed in targets.TARGETS["pdata"].seeds:
         items, refused = targets._read_all(seed[1:], 10)
         assert items
