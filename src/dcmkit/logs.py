@@ -60,7 +60,7 @@ def escape(text: str) -> str:
     Control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls, zero-width characters and
     unpaired surrogates come out as `\\x1b`, `\\u202e`, ... Printable text is returned as it is.
     """
-    return text if text.isascii() and text.isprintable() else text.translate(_ESCAPES)
+    return text if text.isprintable() else text.translate(_ESCAPES)
 
 
 class Logger:

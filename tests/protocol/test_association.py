@@ -234,3 +234,21 @@ def test_what_comes_after_an_abort_is_ignored() -> None:
     acceptor.abort()
     give(acceptor, requestor.send_message(1, store(), b"late"))
     assert acceptor.next_event() is None
+
+
+def test_pending_responses_that_look_alike_are_read_once_and_others_are_not_taken_for_them() -> None:
+    requestor, acceptor = pair()
+
+    def told(status: int, message_id: int = 1) -> dimse.Message:
+        response = dimse.C_FIND_RSP(message_id_being_responded_to=message_id, status=status)
+        give(requestor, acceptor.send_message(1, response))
+        event = requestor.next_event()
+        assert isinstance(event, MessageReceived)
+        assert event.message == response
+        return event.message
+
+    first = told(0xFF00)
+    assert told(0xFF00) is first
+    assert told(0xFF00, 2) is not first
+    assert told(0xFF01) is not told(0)
+    assert told(0) is not told(0)

@@ -285,7 +285,7 @@ def test_several_questions_on_one_association():
 # --- hostile answers ---
 
 
-@pytest.mark.parametrize("garbage", [b"\x08\0\x05\0XX\x02\0AB", b"\x10\0\x10\0PN\xff\x7fA ", b"\xff" * 64])
+@pytest.mark.parametrize("garbage", [b"\x08\0\x05\0CS\x20\0AB", b"\x10\0\x10\0PN\xff\x7fA ", b"\xff" * 64])
 def test_an_answer_that_is_garbage_is_left_out_and_counted(garbage):
     finding, answers = asked(Answering([study(1), garbage, study(2)]))
     assert answers == [study(1), study(2)]

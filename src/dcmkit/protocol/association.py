@@ -54,6 +54,7 @@ class AssociationProtocol:
         self._reader = pdata.PDUReader(maximum_length)
         self._command: bytearray | None = None  # the command set that is arriving
         self._context_id = 0  # of the message that is arriving
+        self._pending: tuple[bytes, dimse.Message] = b"", dimse.Message()  # the last pending response
         self._awaiting_data_set = False
         self._closed = False
         self.lend = self._reader.lend
@@ -132,7 +133,13 @@ class AssociationProtocol:
         return self._message(context_id, command)
 
     def _message(self, context_id: int, command: bytearray | memoryview) -> Event:
-        message = dimse.decode(command)
+        data = bytes(command)
+        if data == self._pending[0]:  # thousands of answers to a query begin alike
+            message = self._pending[1]
+        else:
+            message = dimse.decode(data)
+            if type(message) is dimse.C_FIND_RSP and message.status & 0xFFFE == 0xFF00:
+                self._pending = data, message
         self._awaiting_data_set = message.has_data_set
         return MessageReceived(context_id, message)
 
