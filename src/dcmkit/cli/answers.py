@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from dcmkit.cli.output import FORMATS, escape, json_text
+from dcmkit.cli.output import FORMATS, escape, escape_json
 from dcmkit.dataset.dictionary import keyword_of, vr_of
 from dcmkit.dataset.elements import DataSet, encode
 from dcmkit.dataset.part10 import file_meta
@@ -70,7 +70,7 @@ def cell(data_set: DataSet, path: tuple[int, ...]) -> str:
         return ""
     value = found.value
     if isinstance(value, str):
-        return value if value.isascii() and value.isprintable() else escape(value)
+        return escape(value)
     if isinstance(value, bytes):
         return value.hex()
     if len(path) > 1:
@@ -128,17 +128,13 @@ class JsonLinesPrinter(Printer):
 
     def __init__(self) -> None:
         super().__init__()
-        from json import JSONEncoder
+        from dcmkit.dataset.json_text import to_json_text
 
-        from dcmkit.dataset.json_model import to_json
-
-        self._to_json = to_json
-        self._encode: Callable[[Any], str] = JSONEncoder(ensure_ascii=False, check_circular=False).encode
+        self._json: Callable[[DataSet], str] = to_json_text
 
     def _text(self, answer: DataSet) -> str:
-        found = self._to_json(answer)
-        text = self._encode(found)
-        return text if escape(text) == text else json_text(found)
+        text = self._json(answer)
+        return text if text.isprintable() else escape_json(text)
 
     def add(self, answer: DataSet) -> None:
         """As one line."""

