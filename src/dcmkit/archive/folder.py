@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 from types import TracebackType
@@ -15,7 +14,6 @@ from dcmkit.archive.filing import IDENTICAL, KEPT_BOTH, STORED, Stored
 from dcmkit.archive.incoming import Incoming
 from dcmkit.archive.layout import DEFAULT_LAYOUT, Layout, is_safe_uid, with_suffix
 from dcmkit.archive.record import Record
-from dcmkit.archive.store import attribute_of
 from dcmkit.dataset.part10 import read_file_header
 from dcmkit.errors import InputError, InvalidDataSetError, OutputDirectoryError
 from dcmkit.settings import ArchiveSettings
@@ -44,7 +42,7 @@ class Folder:
     def __init__(self, directory: str, layout: str = DEFAULT_LAYOUT, settings: ArchiveSettings | None = None) -> None:
         self.settings = settings or ArchiveSettings(durability="file")
         self.directories = Directories(directory)
-        self.layout = Layout(layout, attribute_of)
+        self.layout = Layout(layout, _attribute_of)
         self.extra: tuple[Attribute, ...] = ()
         self.wanted = WANTED | {attribute.tag for attribute in self.layout.attributes}
         self.filings = 0
@@ -104,7 +102,7 @@ class Folder:
 
     def temporary(self) -> str:
         """A path nobody else uses."""
-        return f"{self.root}{os.sep}{_PREFIX}{os.getpid()}-{secrets.token_hex(6)}{_SUFFIX}"
+        return f"{self.root}{os.sep}{_PREFIX}{os.getpid()}-{os.urandom(6).hex()}{_SUFFIX}"
 
     def another_temporary(self) -> str:
         """The directory turned out to be gone. Raises: FileNotFoundError."""
@@ -168,6 +166,12 @@ class Folder:
             values[SERIES_INSTANCE_UID] = record.series_instance_uid
         values[SOP_INSTANCE_UID] = record.sop_instance_uid
         return self.layout.path(values)
+
+
+def _attribute_of(keyword: str) -> Attribute:
+    from dcmkit.archive.store import attribute_of  # with the index and all: not for the layouts people have
+
+    return attribute_of(keyword)
 
 
 def _holds(path: str, temporary: str, offset: int) -> bool:
