@@ -1,4 +1,4 @@
-"""Looking after an archive: remove, check, rebuild, count."""
+"""Looking after an archive: check, rebuild, count."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ from dcmkit.archive.maintenance import (
     DAMAGED,
     MISSING,
     UNINDEXED,
-    Removed,
     check,
     rebuild,
-    remove,
     statistics,
 )
-from dcmkit.archive.query import Query
 from dcmkit.archive.slot import Slot
 from dcmkit.archive.store import Archive
-from dcmkit.errors import ExitCode, OutputError, UsageError
+from dcmkit.errors import ExitCode, OutputError
 from tests.archive.objects import archive_in, part10, put, rows, visible
 
 
@@ -54,67 +51,6 @@ def outside(tmp_path: Path, archive: Archive) -> Path:
 
 def differences(archive: Archive, **how: bool) -> list[tuple[str, str]]:
     return sorted((each.kind, each.path) for each in check(archive, **how))
-
-
-# --- remove ---
-
-
-def test_a_study_goes_with_its_files_and_directories(archive: Archive, root: Path):
-    size = sum((root / name).stat().st_size for name in visible(root) if name.startswith("1.3.1"))
-    assert remove(archive, Query("study", {"StudyInstanceUID": "1.3.1"})) == Removed(2, 2, size)
-    assert sorted(os.listdir(root)) == [".dcmkit", "1.3.0"]
-    assert archive.index.count() == {"patient": 1, "study": 1, "series": 1, "instance": 2}
-    assert differences(archive) == []
-    assert put(archive, "1.2.9", study="1.3.1").outcome == "stored"
-
-
-def test_files_are_kept_when_asked_for(archive: Archive, root: Path):
-    assert remove(archive, Query("study", {"StudyInstanceUID": "1.3.1"}), keep_files=True)[:2] == (2, 0)
-    assert len(visible(root)) == 4
-    assert [kind for kind, _ in differences(archive)] == [UNINDEXED, UNINDEXED]
-
-
-def test_files_indexed_in_place_are_never_removed(archive: Archive, outside: Path):
-    assert remove(archive, Query("study", {"SOPInstanceUID": "1.9"}))[:2] == (1, 0)
-    assert outside.exists()
-    assert rows(archive, "1.9") == []
-
-
-def test_copies_go_with_the_first(archive: Archive, root: Path):
-    put(archive, "1.2.0", study="1.3.0", series="1.4.0", pixels=b"copy")
-    archive.flush()
-    assert remove(archive, Query("instance", {"SOPInstanceUID": "1.2.0"})).files == 2
-    assert len(visible(root)) == 3
-
-
-def test_a_removal_that_was_interrupted_is_finished_by_the_next(
-    archive: Archive, root: Path, monkeypatch: pytest.MonkeyPatch
-):
-    with monkeypatch.context() as broken:
-        broken.setattr(archive.index, "remove", lambda files: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            remove(archive, Query("study", {"PatientID": "4711"}))
-    assert visible(root) == []
-    assert remove(archive, Query("study", {"PatientID": "4711"}))[:2] == (4, 0)
-    assert archive.index.count()["instance"] == 0
-    assert os.listdir(root) == [".dcmkit"]
-
-
-def test_a_file_that_cannot_be_removed(archive: Archive, monkeypatch: pytest.MonkeyPatch):
-    def fail(path: str) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "unlink", fail)
-    with pytest.raises(OutputError, match="no permission"):
-        remove(archive, Query("study", {"StudyInstanceUID": "1.3.1"}))
-    monkeypatch.undo()
-    assert archive.index.count()["instance"] == 4
-
-
-def test_a_wrong_key_removes_nothing(archive: Archive, root: Path):
-    with pytest.raises(UsageError):
-        remove(archive, Query("study", {"StudyUID": "1.3.1"}))
-    assert len(visible(root)) == 4
 
 
 # --- check ---

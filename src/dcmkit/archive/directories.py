@@ -40,9 +40,9 @@ class Directories:
         path = self.absolute(relative)
         if relative in self._durable:
             return path
-        real = os.path.realpath(path)
-        if real != self.root and not real.startswith(self._inside):
-            raise OutputError("a directory of the archive leads out of it", hint=f"{path} is {real}")
+        if not self.holds(path):
+            hint = f"{path} is {os.path.realpath(path)}"
+            raise OutputError("a directory of the archive leads out of it", hint=hint)
         try:
             os.makedirs(path, exist_ok=True)
         except OSError as error:
@@ -53,6 +53,11 @@ class Directories:
             self._durable.clear()
         self._durable[relative] = False
         return path
+
+    def holds(self, path: str) -> bool:
+        """Whether a directory lies inside the archive, symbolic links followed."""
+        real = os.path.realpath(path)
+        return real == self.root or real.startswith(self._inside)
 
     def forget(self, relative: str) -> None:
         """A directory turned out to be gone."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dcmkit.archive import disk
 from dcmkit.archive.attributes import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmkit.archive.layout import with_suffix
+from dcmkit.archive.slot import locked
 from dcmkit.dataset.part10 import read_file_header
 from dcmkit.errors import DuplicateError, InputError
 
@@ -104,7 +105,11 @@ class Filing:
         """There is a file of the same SOP Instance: settled by it, or None to go on."""
         path = os.path.join(self._archive.directories.absolute(directory), name)
         try:
-            if disk.same_data_set(path, offset, self._temporary, self._record.data_set_offset):
+            same = disk.same_data_set(path, offset, self._temporary, self._record.data_set_offset)
+            if self._archive.index.is_going(directory, name):
+                raise FileNotFoundError(path)
+            os.lstat(path)  # after looking at the table: gone by now, it was decided before (removal.py)
+            if same:
                 if not indexed:
                     self._index_existing(path, directory, name, offset)
                 elif self._archive.settings.durability == "full":
@@ -143,7 +148,8 @@ class Filing:
             path = f"{directories.prepare(directory)}{os.sep}{name}"
             try:
                 if path in self._replaced:
-                    os.replace(self._temporary, path)
+                    with locked(self._archive.lock_path):  # a removal may be about to unlink what it has looked at
+                        os.replace(self._temporary, path)
                 else:
                     disk.give_name(self._temporary, path)
             except FileNotFoundError:

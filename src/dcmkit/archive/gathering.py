@@ -8,15 +8,14 @@ from collections.abc import Iterable
 from dcmkit.archive.attributes import PATIENT, SERIES, STUDY
 
 _SERIES_OF_PATIENT = "study s CROSS JOIN series e ON e.study = s.id"
-_INSTANCES_OF_PATIENT = _SERIES_OF_PATIENT + " CROSS JOIN instance i ON i.series = e.id AND i.copy = 0"
 _INSTANCES_OF_STUDY = "series e CROSS JOIN instance i ON i.series = e.id AND i.copy = 0"
 
 _COUNTED = {
     "NumberOfPatientRelatedStudies": (PATIENT, "s.patient", "study s"),
     "NumberOfPatientRelatedSeries": (PATIENT, "s.patient", _SERIES_OF_PATIENT),
-    "NumberOfPatientRelatedInstances": (PATIENT, "s.patient", _INSTANCES_OF_PATIENT),
+    "NumberOfPatientRelatedInstances": (PATIENT, "s.patient", "study s CROSS JOIN usage u ON u.study = s.id"),
     "NumberOfStudyRelatedSeries": (STUDY, "e.study", "series e"),
-    "NumberOfStudyRelatedInstances": (STUDY, "e.study", _INSTANCES_OF_STUDY),
+    "NumberOfStudyRelatedInstances": (STUDY, "u.study", "usage u"),
     "NumberOfSeriesRelatedInstances": (SERIES, "i.series", "instance i"),
 }
 _COLLECTED = {
@@ -36,7 +35,8 @@ def gather(connection: sqlite3.Connection, key: str, ids: Iterable[int]) -> dict
     if key in _COUNTED:
         _, column, tables = _COUNTED[key]
         more = " AND i.copy = 0" if tables == "instance i" else ""
-        sql = f"SELECT {column}, COUNT(*) FROM {tables} WHERE {column} IN ({marks}){more} GROUP BY {column}"  # noqa: S608
+        number = "SUM(u.instances)" if "usage u" in tables else "COUNT(*)"
+        sql = f"SELECT {column}, {number} FROM {tables} WHERE {column} IN ({marks}){more} GROUP BY {column}"  # noqa: S608
         return dict(connection.execute(sql, wanted).fetchall())
     _, column, tables, value = _COLLECTED[key]
     sql = f"SELECT DISTINCT {column}, {value} FROM {tables} WHERE {column} IN ({marks}) AND {value} <> ''"  # noqa: S608

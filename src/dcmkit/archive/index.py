@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dcmkit.archive import schema
 from dcmkit.archive.attributes import INSTANCE, LEVELS, PATIENT, SERIES, SERIES_INSTANCE_UID, STUDY, STUDY_INSTANCE_UID
@@ -23,6 +23,8 @@ BUSY_TIMEOUT = 10.0
 """Seconds to wait for another process's transaction."""
 _CACHE_LIMIT = 20000
 _NEWEST = 100000
+_WRITER_CACHE = 32000
+"""KiB of pages the writer may keep: rows of a big index go to pages all over it."""
 _SYNCHRONOUS = {"full": "FULL", "file": "NORMAL", "none": "OFF"}
 
 _T = TypeVar("_T")
@@ -64,6 +66,16 @@ _REMOVE_EMPTY_DIRECTORY = (
 _SOP_CLASS_COLUMN = schema.columns_of(INSTANCE).index("SOPClassUID")
 _SOP_INSTANCE_COLUMN = schema.columns_of(INSTANCE).index("SOPInstanceUID")
 _NAME_FOLDED_COLUMN = schema.columns_of(PATIENT).index("PatientName_folded")
+
+
+class Unchanged(NamedTuple):
+    """A file's row as it was when it was read."""
+
+    number: int
+    directory: str
+    name: str
+    size: int
+    mtime_ns: int
 
 
 class Index:
@@ -133,6 +145,7 @@ class Index:
                 connection = self._writer = self._connect()
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
                 connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE}")
             try:
                 return self._transaction(connection, work)
             except sqlite3.IntegrityError:  # a row another process removed is still in our caches
@@ -257,28 +270,45 @@ class Index:
 
     def remove_rows(self, connection: sqlite3.Connection, files: Iterable[tuple[str, str]]) -> int:
         """In a transaction: remove the rows of files (directory, name), and of what is empty then; how many."""
-        removed = 0
-        series: set[int] = set()
+        gone: list[tuple[int, str, int]] = []
         directories: set[str] = set()
         for directory, name in files:
             directories.add(directory)
-            rows = connection.execute(
+            gone += connection.execute(
                 "DELETE FROM instance WHERE name = ? AND directory = (SELECT id FROM directory WHERE path = ?)"
                 " RETURNING series, SOPInstanceUID, copy",
                 (name, directory),
             ).fetchall()
-            removed += len(rows)
-            for number, uid, copy in rows:
-                series.add(number)
-                if copy == 0:
-                    connection.execute(_NEXT_FIRST_COPY, (uid,))
+        self._after_removal(connection, gone, directories)
+        return len(gone)
+
+    def remove_unchanged(self, connection: sqlite3.Connection, rows: Iterable[Unchanged]) -> int:
+        """In a transaction: as `remove_rows`, by row numbers, of those alone that are what they were; how many."""
+        gone: list[tuple[int, str, int]] = []
+        directories: set[str] = set()
+        for row in rows:
+            directories.add(row.directory)
+            gone += connection.execute(
+                "DELETE FROM instance WHERE id = ? AND name = ? AND size = ? AND mtime_ns = ?"
+                " AND directory = (SELECT id FROM directory WHERE path = ?)"
+                " RETURNING series, SOPInstanceUID, copy",
+                (row.number, row.name, row.size, row.mtime_ns, row.directory),
+            ).fetchall()
+        self._after_removal(connection, gone, directories)
+        return len(gone)
+
+    def _after_removal(
+        self, connection: sqlite3.Connection, gone: list[tuple[int, str, int]], directories: set[str]
+    ) -> None:
+        for _, uid, copy in gone:
+            if copy == 0:
+                connection.execute(_NEXT_FIRST_COPY, (uid,))
         self._series.clear()
         self._directories.clear()
-        for number in series:
+        for number in {series for series, _, _ in gone}:
             _remove_empty(connection, number)
         for path in directories:
             connection.execute(_REMOVE_EMPTY_DIRECTORY, (path,))
-        return removed
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -312,6 +342,12 @@ class Index:
             raise translate(error) from None
         self._readers.append(connection)
         return rows
+
+    def is_going(self, directory: str, name: str) -> bool:
+        """Whether somebody has decided to remove this file (removal.py). Raises: OutputError."""
+        with self.reading() as connection:
+            sql = "SELECT 1 FROM removal WHERE directory = ? AND name = ?"
+            return connection.execute(sql, (directory, name)).fetchone() is not None
 
     def count(self) -> dict[str, int]:
         """How many rows each level has. Raises: OutputError."""

@@ -1,4 +1,4 @@
-"""Look after an archive: remove objects, compare files and index both ways, make the index anew, count."""
+"""Look after an archive: compare files and index both ways, make the index anew, count."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dcmkit.archive import disk
 from dcmkit.archive.adding import Added, Progress, digest, fill
-from dcmkit.archive.attributes import INSTANCE
 from dcmkit.archive.directories import list_directory
 from dcmkit.archive.index import Index
-from dcmkit.archive.query import Query, select
 from dcmkit.archive.recovery import files_in_place, reconcile
 from dcmkit.archive.slot import locked, others_active
 from dcmkit.errors import InputError, OutputError
@@ -24,65 +22,6 @@ if TYPE_CHECKING:
 log = get_logger("archive")
 
 MISSING, CHANGED, UNINDEXED, DAMAGED = "missing", "changed", "unindexed", "damaged"
-
-_BATCH = 500
-
-
-class Removed(NamedTuple):
-    """What `remove` took away: index rows, files, bytes."""
-
-    instances: int
-    files: int
-    size: int
-
-
-def remove(archive: Archive, query: Query, *, keep_files: bool = False) -> Removed:
-    """Remove every instance that matches, files first and rows second: what was interrupted can be run again.
-
-    Files outside the archive, indexed in place, are never removed; their rows are.
-
-    Raises:
-        OutputError: a file or row cannot be removed; those before it are gone.
-    """
-    wanted = Query(INSTANCE, query.match, ("Directory", "FileName", "FileSize"), copies=True)
-    found = [
-        (str(row["Directory"]), str(row["FileName"]), int(row["FileSize"] or 0))
-        for row in select(archive.index, wanted, archive.keywords)
-    ]
-    instances = files = size = 0
-    for at in range(0, len(found), _BATCH):
-        batch = found[at : at + _BATCH]
-        if not keep_files:
-            for directory, name, length in batch:
-                if _remove_file(archive, directory, name):
-                    files, size = files + 1, size + length
-        instances += archive.index.remove([(directory, name) for directory, name, _ in batch])
-    if not keep_files:
-        for directory in sorted({directory for directory, _, _ in found}, reverse=True):
-            _remove_empty_directories(archive, directory)
-    return Removed(instances, files, size)
-
-
-def _remove_file(archive: Archive, directory: str, name: str) -> bool:
-    if os.path.isabs(directory):
-        return False
-    try:
-        os.unlink(os.path.join(archive.directories.absolute(directory), name))
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise disk.output_error(error) from None
-    return True
-
-
-def _remove_empty_directories(archive: Archive, directory: str) -> None:
-    while directory and not os.path.isabs(directory):
-        archive.directories.forget(directory)
-        try:
-            os.rmdir(archive.directories.absolute(directory))
-        except OSError:
-            return
-        directory = directory.rpartition("/")[0]
 
 
 class Difference(NamedTuple):

@@ -271,7 +271,7 @@ def _name(column: str, value: str, multiple: bool) -> Condition | None:
             whole = _all([Condition(f"({column} >= ? AND {column} < ?)", (prefix, upper)), whole])
     if value.isascii() or "=" in value:  # ideographic and phonetic groups have other letters
         return whole._replace(access=SOME if all(form[:1] not in "*?" for form in forms) else SCAN)
-    return _any([whole, *groups])
+    return _any([whole, _all([Condition(f"{column} LIKE '%=%'"), _any(groups)])])
 
 
 def _first_group(column: str, value: str, pattern: str) -> Condition:

@@ -52,6 +52,8 @@ _RANKS = {
     "Modality": 50,
 }
 """The attributes that have an index, those with the fewest rows for a value first."""
+_NAMES = 900
+"""A name that must be looked for among all names: there are fewer patients than studies."""
 _LAST = 1000
 """What no index helps with."""
 
@@ -249,7 +251,7 @@ def _rank(keyword: str, found: Condition) -> int:
     """Few rows first: one value before a few, those before an open range; what no index helps with is last."""
     column = _RANKS.get(keyword)
     if column is None or found.access == SCAN:
-        return _LAST
+        return _NAMES if keyword == "PatientName" else _LAST
     return found.access * 10 + column
 
 

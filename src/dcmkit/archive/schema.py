@@ -93,7 +93,53 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+_ADD = (
+    "INSERT INTO usage SELECT study, NEW.copy = 0, NEW.size, NEW.received FROM series WHERE id = NEW.series"
+    " ON CONFLICT (study) DO UPDATE SET instances = instances + excluded.instances, size = size + excluded.size,"
+    " received = MAX(received, excluded.received)"
+)
+_SUBTRACT = (
+    "UPDATE usage SET instances = instances - (OLD.copy = 0), size = size - OLD.size"
+    " WHERE study = (SELECT study FROM series WHERE id = OLD.series)"
+)
+_SECOND = (
+    # Studies are told by date and time; counts and modalities come from an index alone.
+    "DROP INDEX IF EXISTS study_date",
+    "CREATE INDEX study_moment ON study (StudyDate, StudyTime)",
+    "DROP INDEX IF EXISTS instance_series",
+    "CREATE INDEX instance_series ON instance (series, copy)",
+    "CREATE INDEX series_modality ON series (Modality, study)",
+    "CREATE INDEX series_study ON series (study, Modality)",
+    # Files about to be removed, as they were when that was decided (removal.py).
+    (
+        "CREATE TABLE removal (directory TEXT NOT NULL, name TEXT NOT NULL, instance INTEGER NOT NULL,"
+        " size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (directory, name))"
+    ),
+    # What each study has: SOP Instances, bytes of all their files, and when the last one came.
+    (
+        "CREATE TABLE usage (study INTEGER PRIMARY KEY REFERENCES study (id) ON DELETE CASCADE,"
+        " instances INTEGER NOT NULL, size INTEGER NOT NULL, received INTEGER NOT NULL)"
+    ),
+    (
+        "INSERT INTO usage SELECT e.study, SUM(i.copy = 0), SUM(i.size), MAX(i.received)"
+        " FROM instance i JOIN series e ON e.id = i.series GROUP BY e.study"
+    ),
+    f"CREATE TRIGGER instance_comes AFTER INSERT ON instance BEGIN {_ADD}; END",
+    f"CREATE TRIGGER instance_goes AFTER DELETE ON instance BEGIN {_SUBTRACT}; END",
+    (
+        "CREATE TRIGGER instance_changes AFTER UPDATE OF series, copy, size, received ON instance"
+        f" BEGIN {_SUBTRACT}; {_ADD}; END"
+    ),
+)
+
+
+def _second(connection: sqlite3.Connection) -> None:
+    """Migration 2: indices for queries at a million instances, removals, and what each study has."""
+    for statement in _SECOND:
+        connection.execute(statement)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _second)
 VERSION = len(MIGRATIONS)
 
 

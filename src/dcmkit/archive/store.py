@@ -6,7 +6,7 @@ import os
 import threading
 from types import TracebackType
 
-from dcmkit.archive import disk
+from dcmkit.archive import disk, removal
 from dcmkit.archive.adding import fill
 from dcmkit.archive.attributes import BY_KEYWORD, WANTED, Attribute
 from dcmkit.archive.committer import Committer
@@ -25,6 +25,7 @@ from dcmkit.errors import (
     IndexVersionError,
     InvalidDataSetError,
     OutputDirectoryError,
+    OutputError,
     UsageError,
 )
 from dcmkit.logs import get_logger
@@ -69,6 +70,11 @@ class Archive:
         return self.directories.root
 
     @property
+    def lock_path(self) -> str:
+        """The file that repairs and removals lock, for all processes on this archive."""
+        return self._own("lock")
+
+    @property
     def keywords(self) -> tuple[str, ...]:
         """The configured index keywords beyond those every index has."""
         return tuple(attribute.keyword for attribute in self.extra)
@@ -93,7 +99,7 @@ class Archive:
             self._slot = Slot(self._own("incoming"))
             if self.settings.durability != "none":
                 self.directories.sync((f"{OWN}/incoming", OWN))
-            with locked(self._own("lock")):
+            with locked(self.lock_path):
                 self._repair(existed)
         except OSError as error:
             self._leave()
@@ -115,6 +121,10 @@ class Archive:
             log.warning("the index has %d objects again", fill(self, self.index, in_place).added)
         elif dead:
             sweep(self, self.index.last_received() - MARGIN)
+        try:
+            removal.finish(self)
+        except OutputError as error:  # a read-only disk, perhaps: what is there can be looked at
+            log.error("objects that were being removed stay for now: %s", error)
         self.index.close()
 
     def _open_index(self) -> tuple[bool, dict[str, set[str]]]:
@@ -142,11 +152,12 @@ class Archive:
 
     def recover_process(self, pid: int) -> None:
         """Repair what a dead worker process left, while others go on. Raises: OutputError."""
-        with locked(self._own("lock")):
+        with locked(self.lock_path):
             dead, _ = remove_leftovers(self._own("incoming"))
             if dead:
                 log.warning("worker %d died: looking for objects it did not index", pid)
                 sweep(self, self.index.last_received() - MARGIN)
+                removal.finish(self)
 
     def read_record(self, path: str) -> Record:
         """The record of a file of this archive. Raises: InvalidDataSetError, InputError."""

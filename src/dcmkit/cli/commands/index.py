@@ -12,6 +12,7 @@ from dcmkit.archive import maintenance
 from dcmkit.archive.adding import Added, add
 from dcmkit.archive.attributes import ATTRIBUTES, INSTANCE, LEVELS, SERIES, STUDY
 from dcmkit.archive.query import DEFAULT_KEYS, Query, count, select
+from dcmkit.archive.removal import remove
 from dcmkit.archive.store import Archive
 from dcmkit.cli.options import build, settings_options, tool_group
 from dcmkit.cli.output import FORMATS, Progress, emit, say
@@ -215,7 +216,7 @@ def rm(keys: tuple[str, ...], keep_files: bool, yes: bool) -> ExitCode:
         if not yes and not _agrees(wanted, keep_files):
             say("nothing was removed")
             return ExitCode.BAD_USAGE
-        removed = maintenance.remove(archive, Query(INSTANCE, match), keep_files=keep_files)
+        removed = remove(archive, Query(INSTANCE, match), keep_files=keep_files)
     say(f"{removed.instances} instances removed, with {removed.files} files ({removed.size} bytes)")
     return ExitCode.DONE
 
