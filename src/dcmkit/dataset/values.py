@@ -172,7 +172,11 @@ class CharacterSet:
 
         Where the initial state has no set beyond ASCII, the last one stays: nothing else can be meant by such bytes.
         """
-        for at, piece in enumerate((_RESETS if not g0 else _RESETS_OF_TWO_BYTES).split(run)):
+        resets = _RESETS_OF_TWO_BYTES if g0 else _RESETS
+        if run.isascii() and not resets.search(run):
+            parts.append(_decode_g0(g0, run) if g0 else run.decode("ascii"))
+            return g0, g1
+        for at, piece in enumerate(resets.split(run)):
             if at % 2:
                 parts.append(piece.decode("ascii"))
                 g0, g1 = "", self._g1 or g1
