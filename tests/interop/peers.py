@@ -106,9 +106,12 @@ def files_by_uid(root: Path) -> dict[str, Path]:
 
 @contextlib.contextmanager
 def dcmtk_storescp(
-    directory: Path, *options: str, extra_environment: dict[str, str] | None = FAST
+    directory: Path, *options: str, extra_environment: dict[str, str] | None = FAST, port: int = 0
 ) -> Iterator[Receiver]:
-    """DCMTK's storescp with `options`, such as +B (bytes as received), +xa (any transfer syntax), --ignore, --fork."""
+    """DCMTK's storescp with `options`, such as +B (bytes as received), +xa (any transfer syntax), --ignore, --fork.
+
+    On `port`, where one is given: a move destination is known before it listens.
+    """
     output = directory / "objects"
     output.mkdir(parents=True)
     program = str(program_path("storescp"))
@@ -117,7 +120,7 @@ def dcmtk_storescp(
         return [program, "-pm", "-od", output, *options, str(port)]
 
     ready = listens if "--refuse" in options else answers_echo
-    with serving("storescp", command, directory, extra_environment=extra_environment, ready=ready) as server:
+    with serving("storescp", command, directory, extra_environment=extra_environment, ready=ready, port=port) as server:
         yield Receiver(server, lambda: files_by_uid(output))
 
 

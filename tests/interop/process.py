@@ -104,10 +104,12 @@ def serving(
     extra_environment: dict[str, str] | None = FAST,
     ready: Callable[[int], bool] = answers_echo,
     attempts: int = 3,
+    port: int = 0,
 ) -> Iterator[Server]:
     """Run `command(port)` in `directory` until the block ends; entered when `ready(port)` says yes.
 
-    Another process may take the free port first, so a server that exits at once is tried again on another one.
+    Another process may take the free port first, so a server that exits at once is tried again on another one, unless
+    it is to be on a certain `port`.
 
     Raises:
         PeerError: it did not become ready, with the end of its log.
@@ -115,7 +117,7 @@ def serving(
     directory.mkdir(parents=True, exist_ok=True)
     server = None
     for _ in range(attempts):
-        server = launch(name, command, directory, extra_environment)
+        server = launch(name, command, directory, extra_environment, port)
         if came_up(server, ready):
             break
         server.kill()
@@ -132,9 +134,10 @@ def launch(
     command: Callable[[int], Sequence[str | os.PathLike[str]]],
     directory: Path,
     extra_environment: dict[str, str] | None = FAST,
+    port: int = 0,
 ) -> Server:
     """Start `command(port)` on a free port without waiting; the caller ends it."""
-    port, log = free_port(), directory / f"{name}.log"
+    port, log = port or free_port(), directory / f"{name}.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
             [*DIE_WITH_PARENT, *(os.fspath(word) for word in command(port))],

@@ -70,11 +70,12 @@ def can_serve(name: str) -> bool:
 
 
 def write_configuration(
-    directory: Path, destinations: Destinations, *, access: str = "RW", studies: int = 500, size: str = "1024mb",
-    peers: str = "ANY",
+    directory: Path, destinations: Destinations, *, access: str = "RW", studies: int = 1_000_000, size: str = "100gb",
+    peers: str = "ANY", storage: Path | None = None,
 ) -> Path:  # fmt: skip
-    """A dcmqrscp.cfg with one AE title; the storage area is made."""
-    storage = directory / "objects"
+    """A dcmqrscp.cfg with one AE title; its storage area is made, below `directory` unless given."""
+    directory.mkdir(parents=True, exist_ok=True)
+    storage = storage or directory / "objects"
     storage.mkdir(parents=True, exist_ok=True)
     hosts = "\n".join(f"{name.lower()} = ({name}, localhost, {port})" for name, port in destinations.items())
     path = directory / "dcmqrscp.cfg"
@@ -87,7 +88,7 @@ def write_configuration(
 
 @contextlib.contextmanager
 def dcmqrscp(
-    directory: Path, destinations: Destinations | None = None, *options: str, **configuration: str | int
+    directory: Path, destinations: Destinations | None = None, *options: str, **configuration: str | int | Path
 ) -> Iterator[QueryServer]:
     """DCMTK's dcmqrscp."""
     path = write_configuration(directory, destinations or {}, **configuration)  # type: ignore[arg-type]
@@ -101,7 +102,7 @@ def dcmqrscp(
 
 @contextlib.contextmanager
 def dcmkit_qrscp(
-    directory: Path, destinations: Destinations | None = None, *options: str, **configuration: str | int
+    directory: Path, destinations: Destinations | None = None, *options: str, **configuration: str | int | Path
 ) -> Iterator[QueryServer]:
     """dcmkit's qrscp, configured by the same file."""
     path = write_configuration(directory, destinations or {}, **configuration)  # type: ignore[arg-type]
