@@ -173,6 +173,7 @@ class Association:
             return None
         assert isinstance(event, AssociateRequested)
         association.rq = event.rq
+        event.rq.peer_address = transport.peer_address
         try:
             decision = decide(event.rq)
         except BaseException:

@@ -84,11 +84,18 @@ class _PDU(Record):
         return b"\0\0\0\0"
 
 
-class AssociateRQ(_PDU):
+class _Received(_PDU):
+    """A PDU that knows where it came from; two that say the same are equal all the same."""
+
+    __slots__ = ("peer_address",)
+
+
+class AssociateRQ(_Received):
     """A-ASSOCIATE-RQ (PS3.8 9.3.2).
 
     AE titles come without padding, and "" where blank. `application_context_name` is "" where the peer sent none.
-    `unknown` holds type and value of each item PS3.8 does not define.
+    `unknown` holds type and value of each item PS3.8 does not define. `peer_address` is no part of the PDU: the
+    acceptor's association tells in it the IP address the request came from.
     """
 
     __slots__ = (
@@ -114,6 +121,7 @@ class AssociateRQ(_PDU):
         self.application_context_name = application_context_name
         self.protocol_version = protocol_version
         self.unknown = unknown
+        self.peer_address = ""
 
     def _body(self) -> bytes:
         contexts = [_encode_context_rq(context) for context in self.presentation_contexts]
