@@ -12,6 +12,7 @@ OWN = ".dcmkit"
 """The directory in an archive that is the archive's own: index, lock, objects on their way in."""
 _ABSOLUTE = ("/", "\\")
 _CACHE_LIMIT = 50000
+_ATTEMPTS = 20
 
 
 class Directories:
@@ -44,7 +45,7 @@ class Directories:
             hint = f"{path} is {os.path.realpath(path)}"
             raise OutputError("a directory of the archive leads out of it", hint=hint)
         try:
-            os.makedirs(path, exist_ok=True)
+            _make(path)
         except OSError as error:
             if isinstance(error, (FileExistsError, NotADirectoryError)):
                 raise OutputError("a file stands where a directory must be", hint=str(error)) from None
@@ -84,6 +85,16 @@ class Directories:
         for relative in done:
             if relative in self._durable:
                 self._durable[relative] = True
+
+
+def _make(path: str) -> None:
+    """Make a directory and those above it; a removal may take empty ones away at the same moment."""
+    for attempt in range(_ATTEMPTS, -1, -1):
+        try:
+            return os.makedirs(path, exist_ok=True)
+        except (FileNotFoundError, FileExistsError):
+            if not attempt or (os.path.lexists(path) and not os.path.isdir(path)):
+                raise
 
 
 def list_directory(path: str, relative: str) -> tuple[dict[str, os.stat_result], list[str]]:

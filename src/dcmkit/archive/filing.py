@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STORED, IDENTICAL, REPLACED, KEPT, KEPT_BOTH = "stored", "identical", "replaced", "kept", "kept-both"
 
-_ATTEMPTS = 5
+_ATTEMPTS = 20
 """How often a directory may vanish between being made and being used."""
 
 
