@@ -202,6 +202,8 @@ def test_group_lengths_and_padding_are_left_out():
     for zeros in range(20):
         assert decode(length + modality + padding + bytes(zeros), EXPLICIT_VR_LITTLE_ENDIAN) == {MODALITY: ("CS", "CT")}
     assert decode(b"", EXPLICIT_VR_LITTLE_ENDIAN) == {}
+    stray = modality + b"\0\0\0\0\x04\0\0\0\1\2\3\4" + b"\xfc\xff\xfc\xff\x02\0\0\0\1\2"
+    assert decode(stray, EXPLICIT_VR_LITTLE_ENDIAN) == {MODALITY: ("CS", "CT")}
 
 
 def test_odd_lengths():

@@ -247,7 +247,7 @@ class _Decoder:
                 length = encoding.long(data, pos + 8)[0]
             elif kind >= _STRAY:
                 start, length = self._unusual(pos, end, kind, length)
-                vr, kind = "UN", _OTHER
+                vr, kind = "UN", _OTHER if tag & 0xFFFF and tag != _PADDING else _LEFT_OUT
             stop = start + length
             if stop > end and (length != _UNDEFINED or kind != _OTHER):
                 raise InvalidDataSetError("the data set ends inside a value", offending_element=tag)
