@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from json import JSONEncoder
 
-from dcmkit.dataset.elements import DataSet, Element
+from dcmkit.dataset.elements import SINGLE_VRS, DataSet
 from dcmkit.dataset.json_model import to_json
 
 _encode = JSONEncoder(ensure_ascii=False, check_circular=False).encode
@@ -15,6 +15,7 @@ _begun: dict[tuple[int, str], str] = {}
 _BEGUN_LIMIT = 4096
 _PLAIN = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
 """One value of these without quotation marks, backslashes and control characters is itself."""
+_SEVERAL = _PLAIN - SINGLE_VRS
 
 
 def to_json_text(data_set: DataSet) -> str:
@@ -23,17 +24,21 @@ def to_json_text(data_set: DataSet) -> str:
     for tag in sorted(data_set):
         element = data_set[tag]
         vr, value = element
-        if value and isinstance(value, str) and value.isprintable() and "\\" not in value and '"' not in value:
-            if vr in _PLAIN:
-                parts.append(f'{_begun.get((tag, vr)) or _begin(tag, vr)}"{value}"]}}')
-                continue
-            if vr == "PN" and "=" not in value:
-                parts.append(f'{_begun.get((tag, vr)) or _begin(tag, vr)}{{"Alphabetic": "{value}"}}]}}')
-                continue
-            if vr == "IS" and value.isascii() and value.isdigit() and value[0] != "0" and len(value) < 16:
-                parts.append(f"{_begun.get((tag, vr)) or _begin(tag, vr)}{value}]}}")
-                continue
-        parts.append(_any(tag, element))
+        text = ""
+        if value and isinstance(value, str) and value.isprintable() and '"' not in value:
+            if "\\" in value:
+                if vr in _SEVERAL and all(several := value.split("\\")):
+                    text = '"' + '", "'.join(several) + '"'
+            elif vr in _PLAIN:
+                text = f'"{value}"'
+            elif vr == "PN" and "=" not in value:
+                text = f'{{"Alphabetic": "{value}"}}'
+            elif vr == "IS" and value.isascii() and value.isdigit() and value[0] != "0" and len(value) < 16:
+                text = value
+        if text:
+            parts.append(f"{_begun.get((tag, vr)) or _begin(tag, vr)}{text}]}}")
+        else:
+            parts.append(_encode(to_json({tag: element}))[1:-1])
     return f"{{{', '.join(parts)}}}"
 
 
@@ -42,7 +47,3 @@ def _begin(tag: int, vr: str) -> str:
         _begun.clear()
     text = _begun[tag, vr] = f'"{tag:08X}": {{"vr": "{vr}", "Value": ['
     return text
-
-
-def _any(tag: int, element: Element) -> str:
-    return _encode(to_json({tag: element}))[1:-1]
