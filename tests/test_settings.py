@@ -169,3 +169,16 @@ def test_no_name_means_two_things():
 def test_importing_it_imports_nothing_heavy():
     code = "import sys, dcmkit.settings; print(sorted({'dataclasses', 'inspect', 'difflib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("500", 500), ("2k", 2048), (" 3M ", 3 << 20), ("20g", 20 << 30), ("1t", 1 << 40)]
+)
+def test_sizes(text, size):
+    assert s.size_of(s.size_text(text)) == size
+
+
+@pytest.mark.parametrize("text", ["", "k", "-1", "1.5g", "5kb", "2gk", "\u0661", "9" * 19])
+def test_what_is_no_size(text):
+    with pytest.raises(UsageError, match="number of bytes"):
+        s.size_text(text)

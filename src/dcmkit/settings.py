@@ -153,6 +153,28 @@ def ae_title(text: str) -> str:
     return title
 
 
+_SIZE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+
+
+def size_text(text: str) -> str:
+    """A number of bytes, perhaps with k, m, g or t after it (1024-fold each); `size_of` says what it is in bytes.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    word = text.strip().lower()
+    digits = word.rstrip("kmgt")
+    if not (digits.isascii() and digits.isdigit()) or word[len(digits) :] not in _SIZE_UNITS or len(digits) > 18:
+        raise UsageError(f"{text!r} is not a number of bytes", hint="for example 500m, 20g, or 0 for no limit")
+    return word
+
+
+def size_of(text: str) -> int:
+    """The bytes that a text `size_text` has let through stands for."""
+    digits = text.rstrip("kmgt")
+    return int(digits) << _SIZE_UNITS[text[len(digits) :]]
+
+
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -500,6 +522,19 @@ class ArchiveSettings(Settings):
     index_keywords: tuple[str, ...] = option(
         (), "--index-keyword", metavar="KEYWORD", multiple=True,
         help="index this attribute too; may be given several times",
+    )  # fmt: skip
+    max_studies: int = option(
+        0, "--max-studies", metavar="NUMBER", minimum=0,
+        help="keep at most so many studies: the one that got nothing for the longest time leaves (0: no limit)",
+    )  # fmt: skip
+    max_size: str = option(
+        "0", "--max-size", metavar="BYTES", check=size_text,
+        help="keep at most so many bytes of files, with k, m, g or t for powers of 1024: the studies that got nothing "
+        "for the longest time leave (0: no limit)",
+    )  # fmt: skip
+    max_study_size: str = option(
+        "0", "--max-study-size", metavar="BYTES", check=size_text,
+        help="refuse objects that would make a study bigger than this (0: no limit)",
     )  # fmt: skip
 
 
