@@ -21,10 +21,13 @@ Step = DataSet | bytes | int | Message | None
 
 def study(number: int, **changes: str) -> DataSet:
     """The answer about a study."""
+    name = changes.get("name", f"Doe^{number}")
+    charset = {} if name.isascii() else {CHARSET: Element("CS", "ISO_IR 192")}
     return {
+        **charset,
         STUDY_DATE: Element("DA", changes.get("date", "20240131")),
         LEVEL: Element("CS", "STUDY"),
-        NAME: Element("PN", changes.get("name", f"Doe^{number}")),
+        NAME: Element("PN", name),
         STUDY_UID: Element("UI", f"1.2.3.{number}"),
     }
 

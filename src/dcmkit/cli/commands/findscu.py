@@ -195,7 +195,9 @@ def _splittable(query: DataSet, sop_class: str) -> DataSet:
     level = text(query, QUERY_RETRIEVE_LEVEL)
     if sop_class not in BY_FIND or level == PATIENT or level not in UNIQUE_KEYS:
         raise UsageError("--split-date is for queries of studies, series and images", hint="use it with -S")
-    return {UNIQUE_KEYS[level]: Element("UI", ""), _STUDY_DATE: Element("DA", ""), **query}
+    query.setdefault(_STUDY_DATE, Element("DA", ""))
+    query.setdefault(UNIQUE_KEYS[level], Element("UI", ""))
+    return query
 
 
 def _plan(given: dict[str, Any], sop_class: str) -> Plan:
