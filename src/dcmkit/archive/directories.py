@@ -91,7 +91,8 @@ def _make(path: str) -> None:
     """Make a directory and those above it; a removal may take empty ones away at the same moment."""
     for attempt in range(_ATTEMPTS, -1, -1):
         try:
-            return os.makedirs(path, exist_ok=True)
+            os.makedirs(path, exist_ok=True)
+            break
         except (FileNotFoundError, FileExistsError):
             if not attempt or (os.path.lexists(path) and not os.path.isdir(path)):
                 raise

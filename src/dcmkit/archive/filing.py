@@ -77,6 +77,7 @@ class Filing:
             settled = self._meet(directory, name, offset, indexed=True)
             if settled is not None:
                 return settled
+        archive.keeper.admit(record)
         if archive.settings.durability != "none":
             disk.sync_data(self._fd)
         path = self._take_name()

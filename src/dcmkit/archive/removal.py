@@ -65,12 +65,13 @@ def remove(archive: Archive, query: Query, *, keep_files: bool = False) -> Remov
         OutputError: a file or row cannot be removed; those before it are gone.
     """
     found = plan(INSTANCE, query.match, archive.keywords, fuzzy=query.fuzzy, combine=query.combined, copies=True)
-    return _remove(archive, found.source, found.parameters, keep_files)
+    return _remove(archive, found.source, found.parameters, keep_files, BATCH)
 
 
 def remove_study(archive: Archive, number: int) -> Removed:
-    """Remove a study by the number of its row. Raises: OutputError."""
-    return _remove(archive, "instance i JOIN series e ON e.id = i.series WHERE e.study = ?", (number,), False)
+    """Remove a study by the number of its row: as a whole, even if the process is killed. Raises: OutputError."""
+    source = "instance i JOIN series e ON e.id = i.series WHERE e.study = ?"
+    return _remove(archive, source, (number,), False, 1 << 30)
 
 
 def finish(archive: Archive) -> int:
@@ -90,15 +91,15 @@ def finish(archive: Archive) -> int:
     return len(left)
 
 
-def _remove(archive: Archive, source: str, parameters: Iterable[Parameter], keep_files: bool) -> Removed:
+def _remove(archive: Archive, source: str, parameters: Iterable[Parameter], keep_files: bool, size: int) -> Removed:
     archive.flush()
     facts = array("q")
     with archive.index.reading() as connection:
         for row in connection.execute(f"SELECT i.id, i.size, i.mtime_ns FROM {source}", tuple(parameters)):  # noqa: S608
             facts.extend(row)
     total = Removed(0, 0, 0)
-    for at in range(0, len(facts), 3 * BATCH):
-        part = facts[at : at + 3 * BATCH]
+    for at in range(0, len(facts), 3 * size):
+        part = facts[at : at + 3 * size]
         batch = list(zip(part[::3], part[1::3], part[2::3], strict=True))
         try:
             with locked(archive.lock_path):

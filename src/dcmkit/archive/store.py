@@ -11,10 +11,11 @@ from dcmkit.archive.adding import fill
 from dcmkit.archive.attributes import BY_KEYWORD, WANTED, Attribute
 from dcmkit.archive.committer import Committer
 from dcmkit.archive.directories import OWN, Directories
-from dcmkit.archive.filing import Filing, Stored
+from dcmkit.archive.filing import IDENTICAL, KEPT, Filing, Stored
 from dcmkit.archive.incoming import Incoming
 from dcmkit.archive.index import Index
 from dcmkit.archive.layout import Layout, is_safe_uid
+from dcmkit.archive.quota import Keeper, Quota
 from dcmkit.archive.reading import read_record
 from dcmkit.archive.record import Record
 from dcmkit.archive.recovery import MARGIN, files_in_place, remove_leftovers, set_aside, sweep
@@ -39,12 +40,16 @@ log = get_logger("archive")
 class Archive:
     """One archive, open for this process; safe for many threads, beside other processes on the same directory.
 
+    Args:
+        quota: the limits, where they are others than those of the settings.
+
     Raises:
         UsageError: the layout or an index keyword cannot be.
     """
 
-    def __init__(self, settings: ArchiveSettings) -> None:
+    def __init__(self, settings: ArchiveSettings, quota: Quota | None = None) -> None:
         self.settings = settings
+        self.quota = quota or Quota.of(settings)
         self.directories = Directories(settings.output_directory)
         self.layout = Layout(settings.layout, attribute_of)
         self.extra = tuple(attribute_of(keyword) for keyword in settings.index_keywords if keyword not in BY_KEYWORD)
@@ -59,6 +64,7 @@ class Archive:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._busy: set[str] = set()
+        self.keeper = Keeper(self, self.quota)
         self.filings = 0  # objects this process has filed, or tried to
 
     def _own(self, *names: str) -> str:
@@ -73,6 +79,11 @@ class Archive:
     def lock_path(self) -> str:
         """The file that repairs and removals lock, for all processes on this archive."""
         return self._own("lock")
+
+    @property
+    def quota_lock_path(self) -> str:
+        """The file that whoever enforces the quota locks."""
+        return self._own("quota.lock")
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -176,7 +187,10 @@ class Archive:
             OutputError: something could not be indexed; the next `open` will do it.
         """
         try:
-            self.committer.close()
+            try:
+                self.committer.close()
+            finally:
+                self.keeper.close()
         except BaseException:
             if self._slot is not None:  # as if this process had been killed
                 self._slot.leave()
@@ -255,7 +269,10 @@ class Archive:
 
     def file(self, record: Record, temporary: str, fd: int, known: list[tuple[str, str, int]] | None = None) -> Stored:
         """Give an object that is complete its name and its row. Raises: DuplicateError, OutputError, OSError."""
-        return Filing(self, record, temporary, fd).file(known)
+        stored = Filing(self, record, temporary, fd).file(known)
+        if stored.outcome not in (IDENTICAL, KEPT):
+            self.keeper.stored(record)
+        return stored
 
     def claim(self, sop_instance_uid: str) -> None:
         """Returns when no other thread has claimed this SOP Instance."""
