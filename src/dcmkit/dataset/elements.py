@@ -300,7 +300,7 @@ class _Decoder:
         if vr not in CHARACTER_SET_VRS:
             charset = _ASCII
         text = charset.decode(raw)
-        if "\ufffd" in text and self.assumed is not charset and self.assumed.codec:
+        if "\ufffd" in text and (self.assumed.codec or self.assumed.extended):
             other = self.assumed.decode(raw)
             text = text if "\ufffd" in other else other
         if vr in SINGLE_VRS:

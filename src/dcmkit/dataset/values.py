@@ -41,6 +41,7 @@ _ESCAPES = {codec: b"\x1b" + escape for escape, codec in _G1.items()} | {
     "iso2022_jp": b"\x1b$B",
     "iso2022_jp_1": b"\x1b$(D",
 }
+_ESC = 0x1B
 _TO_ASCII, _TO_ROMAJI = b"\x1b(B", b"\x1b(J"
 
 _RESETS = re.compile(rb"([\\^=\r\n\t\f])")
@@ -88,13 +89,11 @@ class CharacterSet:
 
     def decode(self, raw: bytes) -> str:
         """The text of `raw`; never raises."""
-        if self.extended:
-            text = self._decode_extended(raw) if b"\x1b" in raw else _decode_with(self._g1, raw)
-        elif self.codec:
-            text = raw.decode(self.codec, "replace")
-        else:
-            text = _decode_undeclared(raw)
-        return text if text.isascii() else unicodedata.normalize("NFC", text)
+        escaped = self.extended and _ESC in raw
+        if raw.isascii() and not escaped:
+            return raw.decode("ascii")
+        text = self._decode_extended(raw) if escaped else _decode_with(self._g1, raw)
+        return unicodedata.normalize("NFC", text)
 
     def encode(self, text: str) -> bytes:
         """The bytes of `text`, without padding.
@@ -261,7 +260,7 @@ def best_character_set(texts: Iterable[str], wanted: str) -> str:
 
 def decode_text(raw: bytes, charset: CharacterSet) -> str:
     """One text value, its padding removed; several values stay joined by backslashes."""
-    if raw.isascii() and not (charset.extended and b"\x1b" in raw):
+    if raw.isascii() and not charset.extended:  # as `decode` would, without asking it
         text = raw.decode("ascii").strip(" \0")
     else:
         text = charset.decode(raw).strip(" \0")
