@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from types import TracebackType
 
@@ -40,6 +41,8 @@ class Journal:
         except OSError as error:
             raise JournalError(f"journal {path} cannot be opened: {error.strerror}") from None
         try:
+            if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+                raise JournalError(f"{path} is no file", hint="name a file that does not exist yet")
             self._only_one()
             self._read()
         except BaseException:
