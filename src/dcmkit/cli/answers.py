@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from dcmkit.cli.output import FORMATS, escape, escape_json
 from dcmkit.dataset.dictionary import keyword_of, vr_of
 from dcmkit.dataset.elements import DataSet, encode
-from dcmkit.dataset.part10 import file_meta
 from dcmkit.errors import OutputDirectoryError, OutputError
 from dcmkit.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
@@ -27,6 +26,8 @@ _FIRST_ROWS = 200
 """Rows that decide how wide the columns of a table are, where the peer does not pause before."""
 _WIDEST = 64
 """No column is made wider than this for its first rows; longer cells push the others aside."""
+_AT_ONCE = 100
+"""Texts that are written together where the peer does not pause."""
 _USUAL_WIDTHS = {"PN": 20, "LO": 16, "UI": 44, "SH": 10, "CS": 8, "TM": 6, "DA": 8}
 """What more rows are likely to need, where the peer pauses after the first."""
 _SPECIFIC_CHARACTER_SET, _QUERY_RETRIEVE_LEVEL = 0x00080005, 0x00080052
@@ -99,10 +100,10 @@ def printer(form: str, columns: Sequence[Column]) -> Printer:
 
 
 class Printer:
-    """Prints answers one by one."""
+    """Prints answers one by one, a few at a time where they come quickly."""
 
     def __init__(self) -> None:
-        self._written = False
+        self._texts: list[str] = []
 
     def add(self, answer: DataSet) -> None:
         """One more answer."""
@@ -110,8 +111,8 @@ class Printer:
 
     def pause(self) -> None:
         """The next answer is not there yet: what has been added is to be seen now."""
-        if self._written:
-            self._written = False
+        if self._texts:
+            self._out()
             sys.stdout.flush()
 
     def close(self) -> None:
@@ -119,8 +120,13 @@ class Printer:
         self.pause()
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        self._written = True
+        self._texts.append(text)
+        if len(self._texts) >= _AT_ONCE:
+            self._out()
+
+    def _out(self) -> None:
+        texts, self._texts = self._texts, []
+        sys.stdout.write("".join(texts))
 
 
 class JsonLinesPrinter(Printer):
@@ -138,8 +144,7 @@ class JsonLinesPrinter(Printer):
 
     def add(self, answer: DataSet) -> None:
         """As one line."""
-        sys.stdout.write(self._text(answer) + "\n")
-        self._written = True
+        self._write(self._text(answer) + "\n")
 
 
 class JsonPrinter(JsonLinesPrinter):
@@ -185,6 +190,13 @@ class XmlPrinter(Printer):
         super().close()
 
 
+class _Lines:
+    """What the csv module writes to."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write = write
+
+
 class CsvPrinter(Printer):
     """Comma-separated values under the keywords."""
 
@@ -193,14 +205,12 @@ class CsvPrinter(Printer):
         import csv
 
         self._paths = [column.path for column in columns]
-        self._row = csv.writer(sys.stdout, lineterminator="\n").writerow
+        self._row = csv.writer(_Lines(self._write), lineterminator="\n").writerow
         self._row([column.name for column in columns])
-        self._written = True
 
     def add(self, answer: DataSet) -> None:
         """As one row."""
         self._row([cell(answer, path) for path in self._paths])
-        self._written = True
 
 
 class TablePrinter(Printer):
@@ -351,6 +361,8 @@ class Extraction:
             self._single.add(answer)
 
     def _part10(self, answer: DataSet) -> bytes:
+        from dcmkit.dataset.part10 import file_meta
+
         uid = f"2.25.{int.from_bytes(os.urandom(16), 'big')}"  # PS3.5 B.2; an answer has none of its own
         charset = None if _is_ascii(answer) else "ISO_IR 192"
         data = encode(answer, EXPLICIT_VR_LITTLE_ENDIAN, charset=charset)

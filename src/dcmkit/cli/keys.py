@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from dcmkit.dataset.dictionary import parse_tag
 from dcmkit.dataset.elements import SIZE_LIMIT, DataSet, Element, decode, element
-from dcmkit.dataset.part10 import read_file_header
 from dcmkit.errors import InputError, InvalidDataSetError, UsageError
 
 if TYPE_CHECKING:
@@ -252,6 +251,8 @@ def read_query(path: str) -> list[DataSet]:
     Raises:
         InputError: it cannot be read, or is no query file.
     """
+    from dcmkit.dataset.part10 import read_file_header
+
     if path == "-":
         return _from_json(sys.stdin.buffer.read(SIZE_LIMIT), "stdin")
     try:

@@ -4,12 +4,14 @@ time. For streams of many small data sets, such as the answers to a query.
 
 from __future__ import annotations
 
-from json import JSONEncoder
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from dcmkit.dataset.elements import SINGLE_VRS, DataSet
-from dcmkit.dataset.json_model import to_json
+from dcmkit.dataset.elements import SINGLE_VRS, DataSet, Element
 
-_encode = JSONEncoder(ensure_ascii=False, check_circular=False).encode
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _begun: dict[tuple[int, str], str] = {}
 """By tag and VR: the text up to the first value."""
 _BEGUN_LIMIT = 4096
@@ -35,10 +37,13 @@ def to_json_text(data_set: DataSet) -> str:
                 text = f'{{"Alphabetic": "{value}"}}'
             elif vr == "IS" and value.isascii() and value.isdigit() and value[0] != "0" and len(value) < 16:
                 text = value
+        elif not value:
+            parts.append(f'"{tag:08X}": {{"vr": "{vr}"}}')
+            continue
         if text:
             parts.append(f"{_begun.get((tag, vr)) or _begin(tag, vr)}{text}]}}")
         else:
-            parts.append(_encode(to_json({tag: element}))[1:-1])
+            parts.append(_by_model()(tag, element))
     return f"{{{', '.join(parts)}}}"
 
 
@@ -47,3 +52,14 @@ def _begin(tag: int, vr: str) -> str:
         _begun.clear()
     text = _begun[tag, vr] = f'"{tag:08X}": {{"vr": "{vr}", "Value": ['
     return text
+
+
+@lru_cache(maxsize=1)
+def _by_model() -> Callable[[int, Element], str]:
+    """What writes any element. Importing `json` takes as long as a hundred answers, most of which do without."""
+    from json import JSONEncoder
+
+    from dcmkit.dataset.json_model import to_json
+
+    encode = JSONEncoder(ensure_ascii=False, check_circular=False).encode
+    return lambda tag, element: encode(to_json({tag: element}))[1:-1]
