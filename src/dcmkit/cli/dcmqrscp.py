@@ -34,6 +34,7 @@ _IGNORED = frozenset({
     "ApplicationTitle", "ApplicationContext", "ImplementationClass", "ImplementationVersion", "NetworkType", "UserName",
     "GroupName", "Display", "DisplayPort",
 })  # fmt: skip
+_ALONE = frozenset({"NetworkTCPPort", "MaxPDUSize", "MaxAssociations"})
 _CHARSET_WORDS = ("override", "discard", "transliterate")
 
 
@@ -75,18 +76,28 @@ class QRConfiguration:
         return found
 
 
+def looks_like_dcmqrscp(path: str) -> bool:
+    """Whether a file is one of these and no TOML, which has tables in brackets. Raises: UsageError."""
+    return any(
+        line.split()[1:2] == ["BEGIN"] or line.split()[0] in _ALONE for line in _read(path).splitlines() if line.split()
+    )
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"configuration file {path} cannot be read: {error.strerror}") from None
+
+
 def read_dcmqrscp(path: str) -> QRConfiguration:
     """Read a configuration file.
 
     Raises:
         UsageError: it cannot be read, or a line is not what it should be; the message names file and line.
     """
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
-    except OSError as error:
-        raise UsageError(f"configuration file {path} cannot be read: {error.strerror}") from None
-    return parse_dcmqrscp(text, path)
+    return parse_dcmqrscp(_read(path), path)
 
 
 def parse_dcmqrscp(text: str, path: str = "configuration") -> QRConfiguration:

@@ -61,6 +61,10 @@ class Invocation:
             built = self._built[cls] = cls(**values)
         return built  # type: ignore[return-value]
 
+    def forget(self) -> None:
+        """Make all settings anew when they are asked for: the configuration has changed."""
+        self._built.clear()
+
     def value(self, option: Option, section: str) -> tuple[Any, str]:
         """A field's value and where it came from ("default" for the class default)."""
         entry = self._first(option, section)
