@@ -156,7 +156,8 @@ class Receiver:
         """Which request an object came for; else, whether it may be any of those that are running."""
         rq, association = received.rq, received.association
         message_id, title = rq.move_originator_message_id, rq.move_originator_ae_title
-        if message_id is not None and title in (None, "", self.ae_title):
+        sender = association.rq.calling_ae_title  # whom pynetdicom's qrscp names where we should be named
+        if message_id is not None and title in (None, "", self.ae_title, sender):
             running = self._running.get(message_id)
             return (None, False) if running is None else (running.arrivals, True)
         if message_id is not None or title:
