@@ -178,3 +178,132 @@ def test_text_matches_itself_and_its_wild_cards(text: str):
             assert matches(connection, text, "LT", value), value
     finally:
         connection.close()
+
+
+# --- against a slow matcher that says what the standard says ---
+
+
+def wild(pattern: str, text: str) -> bool:
+    """`*` any characters, `?` one (PS3.4 C.2.2.2.4)."""
+    parts = [".*" if char == "*" else "." if char == "?" else re.escape(char) for char in pattern]
+    return re.fullmatch("".join(parts), text, re.DOTALL) is not None
+
+
+def slow_text(value: str, stored: str | None) -> bool:
+    if not value.strip(" ").strip("*"):
+        return True
+    return stored is not None and wild(value.strip(" "), stored)
+
+
+def slow_name(value: str, stored: str | None) -> bool:
+    """Whole or by component group, without case and accents; delimiters at the end may be left out."""
+    if not value.strip(" ").strip("*"):
+        return True
+    if stored is None or not fold(value):
+        return False
+    pattern, name = fold(value), fold(stored)
+    patterns = [pattern]
+    tail = re.search(r"[\^*]*\^\*$", pattern)
+    if tail and tail.start():
+        patterns.append(pattern[: tail.start()])
+    return any(wild(each, part) for each in patterns for part in (name, *name.split("=")))
+
+
+def seconds(value: str, up: bool) -> float:
+    """The first or last moment a TM value stands for."""
+    whole, _, fraction = value.partition(".")
+    parts = [int(whole[at : at + 2]) for at in range(0, len(whole), 2)]
+    if up and not fraction:
+        parts += [59] * (3 - len(parts))
+    parts += [0] * (3 - len(parts))
+    after = float("0." + fraction) if fraction else (0.9999999 if up else 0.0)
+    return parts[0] * 3600 + parts[1] * 60 + parts[2] + after
+
+
+def time_of(hour: int, minute: int, second: int, fraction: str, precision: int) -> str:
+    return f"{hour:02}{minute:02}{second:02}.{fraction}"[: (2, 4, 6, None)[precision]]
+
+
+FRACTIONS = st.sampled_from(["0", "5", "500", "25"])
+TIMES = st.builds(time_of, st.integers(9, 11), st.integers(0, 2), st.integers(0, 2), FRACTIONS, st.integers(0, 3))
+DATES = st.builds(lambda y, m, d: f"{y}{m:02}{d:02}", st.integers(2023, 2024), st.integers(1, 2), st.integers(1, 3))
+WORDS = st.text(alphabet="abA ", min_size=1, max_size=4).map(str.strip).filter(bool)
+PATTERNS = st.text(alphabet="abA*?%_", max_size=5).filter(lambda text: text != EMPTY)
+NAMES = st.text(alphabet="abÄß^ 山", min_size=1, max_size=6).filter(lambda text: bool(fold(text)))
+
+
+@given(value=PATTERNS, stored=st.none() | st.text(alphabet="abA%_", min_size=1, max_size=5))
+def test_text_as_the_slow_matcher(database: sqlite3.Connection, value: str, stored: str | None):
+    assert matches(database, stored, "LO", value) is slow_text(value, stored)
+
+
+@given(value=st.text(alphabet="abä^*?山", max_size=6), groups=st.lists(NAMES, min_size=1, max_size=3))
+def test_names_as_the_slow_matcher(database: sqlite3.Connection, value: str, groups: list[str]):
+    stored = "=".join(groups)
+    slow = slow_name(value, stored)
+    if fold(value).isascii():  # other groups are for other letters: only the first and the whole are asked
+        slow = slow_name(value, groups[0]) or slow_name(value, stored.split("=")[0])
+        slow = slow or any(wild(each, fold(stored)) for each in (fold(value),) if each.strip("*"))
+    found = matches(database, fold(stored), "PN", value)
+    assert found or not slow
+    if "*" not in value:  # a star may reach into the next group
+        assert found is slow
+
+
+@given(low=st.none() | DATES, high=st.none() | DATES, stored=st.none() | DATES)
+def test_dates_as_the_slow_matcher(database: sqlite3.Connection, low: str | None, high: str | None, stored: str | None):
+    expected = stored is not None and (low or "") <= stored <= (high or "9")
+    assert matches(database, stored, "DA", f"{low or ''}-{high or ''}") is expected
+    if low is not None:
+        assert matches(database, stored, "DA", low) is (stored == low)
+
+
+@given(low=st.none() | TIMES, high=st.none() | TIMES, stored=TIMES)
+def test_times_as_the_slow_matcher(database: sqlite3.Connection, low: str | None, high: str | None, stored: str):
+    """Not less precise than what they are compared with: what they leave out could be anything."""
+    first, last = (seconds(low, False) if low else -1.0), (seconds(high, True) if high else 1e9)
+    moment = seconds(stored, False)
+    if len(stored.partition(".")[0]) < 6 and low and len(low) > len(stored):
+        return
+    assert matches(database, stored, "TM", f"{low or ''}-{high or ''}") is (first <= moment <= last + 1e-9), stored
+
+
+@given(value=TIMES, stored=TIMES)
+def test_single_times_as_the_slow_matcher(database: sqlite3.Connection, value: str, stored: str):
+    within = seconds(value, False) <= seconds(stored, False) <= seconds(value, True)
+    if len(stored.partition(".")[0]) >= len(value.partition(".")[0]):
+        assert matches(database, stored, "TM", value) is within
+
+
+@given(value=st.integers(-5, 5), stored=st.integers(-5, 5), form=st.sampled_from(["{}", "{:+03}", "{}.0", " {} "]))
+def test_numbers_are_compared_as_numbers(database: sqlite3.Connection, value: int, stored: int, form: str):
+    assert matches(database, stored, "IS", form.format(value)) is (value == stored)
+    assert matches(database, f"{stored}.00", "DS", form.format(value)) is (value == stored)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=3, unique=True), st.lists(WORDS, min_size=1, max_size=3))
+def test_several_values(database: sqlite3.Connection, asked: list[str], stored: list[str]):
+    text, held = "\\".join(asked), "\\".join(stored)
+    assert matches(database, held, "CS", text, multiple=True) is (set(asked) <= set(stored))
+    assert matches(database, stored[0], "CS", text) is (stored[0] in asked)
+
+
+def test_empty_value_matching(database: sqlite3.Connection):
+    for vr in ("LO", "PN", "DA", "UI", "DS"):
+        assert matches(database, None, vr, EMPTY)
+        assert matches(database, "", vr, EMPTY)
+        assert not matches(database, "x", vr, EMPTY)
+    assert matches(database, None, "IS", EMPTY)
+    assert not matches(database, 0, "IS", EMPTY)
+
+
+def test_a_name_without_given_name(database: sqlite3.Connection):
+    assert matches(database, "smith", "PN", "SMITH^*")
+    assert matches(database, "smith^john", "PN", "SMITH^*^*") is False
+    assert matches(database, "smith^john^x", "PN", "SMITH^*^*")
+    assert not matches(database, "smithson^john", "PN", "SMITH^*")
+
+
+def test_a_backslash_where_there_should_be_none(database: sqlite3.Connection):
+    assert matches(database, "A\\1", "LO", "A\\1")
+    assert matches(database, "A", "LO", "A\\1")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dcmkit.archive.query import DEFAULT_KEYS, Query, count, is_key, select
+from dcmkit.archive import query as query_module
+from dcmkit.archive.query import DEFAULT_KEYS, Query, count, is_key, is_known, select, select_values
 from dcmkit.archive.store import Archive
 from dcmkit.errors import UsageError
 from tests.archive.objects import MR, archive_in, put
@@ -205,3 +206,130 @@ def test_rows_come_while_others_write(tmp_path: Path):
         archive.flush()
         assert len(list(rows)) == 4
         assert count(archive.index, Query("instance")) == 6
+
+
+# --- values, stopping, what is known ---
+
+
+def test_values_come_in_the_order_of_the_keys(archive: Archive):
+    query = Query("study", {"StudyInstanceUID": ["1.1", "1.3"]}, ("PatientID", "ModalitiesInStudy", "StudyInstanceUID"))
+    assert list(select_values(archive.index, query)) == [("1", "CT\\SR", "1.1"), ("2", "CT", "1.3")]
+
+
+def test_rows_end_when_stopped(archive: Archive):
+    asked: list[bool] = []
+
+    def stop() -> bool:
+        asked.append(True)
+        return True
+
+    assert list(select_values(archive.index, Query("instance"), stop=stop)) == []
+    assert asked
+    assert len(list(select_values(archive.index, Query("instance"), stop=lambda: False))) == 13
+
+
+def test_a_long_search_is_stopped_in_the_middle(archive: Archive, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(query_module, "_INSTRUCTIONS", 10)
+    assert list(select_values(archive.index, Query("instance"), stop=lambda: True)) == []
+    assert len(list(select(archive.index, Query("instance")))) == 13
+
+
+def test_stopped_between_batches(archive: Archive, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(query_module, "_FIRST_BATCH", 2)
+    told: list[tuple[Any, ...]] = []
+    for row in select_values(archive.index, Query("instance"), stop=lambda: len(told) >= 2):
+        told.append(row)
+    assert len(told) == 2
+
+
+def test_what_is_removed_meanwhile_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(query_module, "_FIRST_BATCH", 1)
+    with archive_in(tmp_path) as archive:
+        for number in range(3):
+            put(archive, f"1.2.{number}")
+        archive.flush()
+        found = select(archive.index, Query("instance", keys=("SOPInstanceUID",)))
+        next(found)
+        archive.index.write(lambda c: c.execute("DELETE FROM instance WHERE SOPInstanceUID = '1.2.1'"))
+        assert [row["SOPInstanceUID"] for row in found] == ["1.2.2"]
+
+
+def test_a_generator_given_up_leaves_no_connection_busy(archive: Archive):
+    for _ in range(50):
+        next(select_values(archive.index, Query("instance")))
+    assert len(archive.index._readers) <= 2
+
+
+@pytest.mark.parametrize(
+    ("keyword", "level", "known"),
+    [
+        ("StudyDate", "study", True),
+        ("StudyDate", "patient", False),
+        ("ModalitiesInStudy", "series", True),
+        ("NumberOfSeriesRelatedInstances", "study", False),
+        ("TransferSyntaxUID", "instance", True),
+        ("KVP", "instance", True),
+        ("KVP", "study", False),
+        ("PixelData", "instance", False),
+        ("ProcedureCodeSequence_CodeValue", "study", True),
+    ],
+)
+def test_what_can_be_told(keyword: str, level: str, known: bool):
+    assert is_known(keyword, level, ("KVP",)) is known
+
+
+def test_fuzzy_names(archive: Archive):
+    for name, patients in (
+        ("jorg mull", ["1"]),
+        ("jane", ["2"]),
+        ("DOE JA*", ["2"]),
+        ("doe richard", []),
+        ("ri", ["3"]),
+    ):
+        query = Query("patient", {"PatientName": name}, ("PatientID",), fuzzy=True)
+        assert [row["PatientID"] for row in select(archive.index, query)] == patients, name
+
+
+def test_modalities_in_a_study_are_all_asked_for_and_are_the_studys(archive: Archive):
+    assert values(archive, "StudyInstanceUID", ModalitiesInStudy="CT\\SR") == ["1.1"]
+    assert values(archive, "StudyInstanceUID", ModalitiesInStudy="CT\\MR") == []
+    assert values(archive, "SeriesInstanceUID", "series", ModalitiesInStudy="SR") == ["1.1.1", "1.1.2"]
+    assert values(archive, "PatientID", "patient", ModalitiesInStudy="MR") == ["1"]
+    assert values(archive, "StudyInstanceUID", SOPClassesInStudy=MR) == ["1.2"]
+    assert values(archive, "StudyInstanceUID", ModalitiesInStudy="S*", Modality="CT") == ["1.1"]
+
+
+def test_empty_values(archive: Archive):
+    assert values(archive, "StudyInstanceUID", StudyDate='""') == ["1.4"]
+    assert values(archive, "StudyInstanceUID", StudyDate='""', PatientID="1") == []
+
+
+def test_when_a_study_last_got_something(archive: Archive):
+    now = int(time.time())
+    assert len(values(archive, "StudyInstanceUID", LastReceived=f"{now - 3600}-")) == 4
+    assert values(archive, "StudyInstanceUID", LastReceived=f"-{now - 3600}") == []
+    assert values(archive, "StudyInstanceUID", LastReceived="yesterday") == []
+    assert len(values(archive, "StudyInstanceUID", LastReceived="-")) == 4
+    assert values(archive, "LastReceived")[0] > now - 3600
+
+
+def test_dates_and_times_as_one(tmp_path: Path):
+    with archive_in(tmp_path) as archive:
+        for number, (date, clock) in enumerate(
+            (("20240101", "230000"), ("20240102", "030000"), ("20240103", "090000"), ("20240103", "170000"))
+        ):
+            time_element = [(0x00080030, "TM", clock.encode())]
+            put(archive, f"1.2.{number}", study=f"1.{number}", series=f"1.{number}.1", date=date, more=time_element)
+        archive.flush()
+
+        def found(combined: bool, dates: str, times: str) -> list[Any]:
+            match = {"StudyDate": dates, "StudyTime": times}
+            query = Query("study", match, ("StudyInstanceUID",), combined=combined)
+            return [row["StudyInstanceUID"] for row in select(archive.index, query)]
+
+        assert found(True, "20240101-20240103", "10-12") == ["1.0", "1.1", "1.2"]
+        assert found(False, "20240101-20240103", "10-12") == []
+        assert found(True, "20240102-", "04-") == ["1.2", "1.3"]
+        assert found(True, "-20240103", "-09") == ["1.0", "1.1", "1.2"]
+        assert found(True, "20240101-", "-12") == found(False, "20240101-", "-12")  # not the same form
+        assert found(True, "20240103", "08-10") == ["1.2"]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from dcmkit.archive.attributes import BY_KEYWORD, INSTANCE, LEVELS, PATIENT, SERIES, STUDY
-from dcmkit.archive.matching import EMPTY, RANGE, SCAN, Condition, Parameter, combined, condition
+from dcmkit.archive.matching import EMPTY, NOTHING, RANGE, SCAN, Condition, Parameter, combined, condition
 from dcmkit.errors import UsageError
 
 FILE_COLUMNS = {
@@ -25,6 +25,10 @@ FILE_COLUMNS = {
     "FileName": ("i.name", "UT"),
 }
 """What the index knows of a file beyond its attributes, by the name a query uses."""
+
+LAST_RECEIVED = "LastReceived"
+"""When a study last got something, in seconds since 1970; matched by ranges."""
+LAST_RECEIVED_COLUMN = "(SELECT u.received FROM usage u WHERE u.study = s.id)"
 
 _COLLECTED = {
     "ModalitiesInStudy": ("CS", "m.Modality", "series m"),
@@ -95,6 +99,7 @@ def is_key(keyword: str, extra: Collection[str] = ()) -> bool:
         keyword in BY_KEYWORD
         or (keyword in FILE_COLUMNS and keyword != "Directory")
         or keyword in _COLLECTED
+        or keyword == LAST_RECEIVED
         or keyword in extra
     )
 
@@ -183,6 +188,8 @@ def _keys(match: Mapping[str, str | Sequence[str]], extra: Collection[str], fuzz
                 raise UsageError(f"{keyword!r} is not an index key", hint="see the list in 'dcmkit index ls --help'")
             if keyword in _COLLECTED:
                 found += _collected(keyword, value)
+            elif keyword == LAST_RECEIVED:
+                found += _last_received(value)
             else:
                 key = _key(keyword, value, extra, fuzzy)
                 found += [] if key is None else [key]
@@ -205,6 +212,18 @@ def _collected(keyword: str, value: str | Sequence[str]) -> list[_Key]:
             key = key._replace(rank=_RANKS["Modality"] + inner.access, leading=Condition(among, inner.parameters))
         found.append(key)
     return found
+
+
+def _last_received(value: str | Sequence[str]) -> list[_Key]:
+    low, dash, high = (value if isinstance(value, str) else "\\".join(value)).strip().partition("-")
+    if not low and not high:
+        return []
+    if not (low or "0").isdecimal() or not (high or "0").isdecimal() or len(low + high) > 36:
+        return [_Key(LEVELS.index(STUDY), NOTHING)]
+    between = Condition(
+        f"({LAST_RECEIVED_COLUMN} BETWEEN ? AND ?)", (int(low or 0), int(high or 1 << 62) if dash else int(low))
+    )
+    return [_Key(LEVELS.index(STUDY), between)]
 
 
 def _pairs(match: Mapping[str, str | Sequence[str]]) -> tuple[list[_Key], set[str]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from dcmkit.archive.attributes import BY_KEYWORD, INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 from dcmkit.archive.gathering import LEVEL_OF, gather, padded
 from dcmkit.archive.index import Index
-from dcmkit.archive.planning import ALIAS, FILE_COLUMNS, Plan, is_key, plan
+from dcmkit.archive.planning import ALIAS, FILE_COLUMNS, LAST_RECEIVED, LAST_RECEIVED_COLUMN, Plan, is_key, plan
 from dcmkit.errors import UsageError
 
 __all__ = ["DEFAULT_KEYS", "Query", "Row", "Value", "count", "is_key", "is_known", "select", "select_values"]
@@ -220,6 +220,8 @@ def _expression(key: str, level: str, extra: Collection[str]) -> str | None:
         return f"{ALIAS[attribute.level]}.{key}"
     if key in LEVEL_OF and LEVELS.index(LEVEL_OF[key]) <= depth:
         return "NULL"
+    if key == LAST_RECEIVED and level != PATIENT:
+        return LAST_RECEIVED_COLUMN
     if level == INSTANCE:
         if key == "Path":
             return "CASE d.path WHEN '' THEN i.name ELSE d.path || '/' || i.name END"

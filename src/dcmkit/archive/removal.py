@@ -53,6 +53,10 @@ class Removed(NamedTuple):
     size: int
     kept: int = 0
 
+    def plus(self, more: Removed) -> Removed:
+        """Both together."""
+        return Removed(*(one + other for one, other in zip(self, more, strict=True)))
+
 
 def remove(archive: Archive, query: Query, *, keep_files: bool = False) -> Removed:
     """Remove every instance that matches `query.match`, with all its files in the archive.
@@ -106,7 +110,7 @@ def _remove(archive: Archive, source: str, parameters: Iterable[Parameter], keep
                 done = _remove_batch(archive, batch, keep_files)
         except OSError as error:
             raise disk.output_error(error) from None
-        total = Removed(*(before + now for before, now in zip(total, done, strict=True)))
+        total = total.plus(done)
     return total
 
 

@@ -166,7 +166,7 @@ def test_rm_removes_files_and_rows(run, tmp_path):
     assert run("rm", "StudyInstanceUID=1.2.4", "--yes").exit_code == ExitCode.NOTHING_DONE
 
 
-@pytest.mark.parametrize("keys", [(), ("PatientID=*",), ("PatientID=",)])
+@pytest.mark.parametrize("keys", [(), ("PatientID=*",), ("PatientID=",), ("PatientID=x\\*",)])
 def test_rm_never_removes_everything_by_mistake(archive, keys):
     assert archive("rm", "--yes", *keys).exit_code == ExitCode.BAD_USAGE
     assert len(lines(archive("ls", "--level", "instance", "--format", "jsonl"))) == 3
@@ -183,3 +183,75 @@ def test_control_characters_do_not_reach_the_terminal(run, tmp_path):
     assert run("add", str(tmp_path / "in")).exit_code == 0
     for form in ("table", "csv", "json", "jsonl"):
         assert "\x1b" not in run("ls", "--format", form).stdout
+
+
+# --- rm ---
+
+
+@pytest.fixture
+def stored(run, tmp_path):
+    """An archive with files of its own: two studies, one of them of long ago."""
+    for number, study in (("1", "1.5"), ("2", "1.5"), ("3", "1.6")):
+        series = f"{study}.1"
+        path = write(tmp_path / "archive" / study / f"{number}.dcm", f"1.2.{number}", study=study, series=series)
+        if study == "1.5":
+            os.utime(path, (1e9, 1e9))
+    assert run("rebuild").exit_code == 0
+    return run
+
+
+def left(run):
+    return {row["SOPInstanceUID"] for row in lines(run("ls", "--level", "instance", "--format", "jsonl"))}
+
+
+@pytest.mark.parametrize(
+    ("keys", "stays"),
+    [
+        (("1.5",), {"1.2.3"}),
+        (("1.5.1",), {"1.2.3"}),
+        (("1.2.1",), {"1.2.2", "1.2.3"}),
+        (("1.2.1", "1.6"), {"1.2.2"}),
+        (("1.5", "InstanceNumber=1"), {"1.2.3"}),
+    ],
+)
+def test_rm_takes_bare_uids(stored, tmp_path, keys, stays):
+    assert stored("rm", "--yes", *keys).exit_code == 0
+    assert left(stored) == stays
+    assert len(list((tmp_path / "archive").glob("1.*/*.dcm"))) == len(stays)
+
+
+def test_rm_says_by_its_exit_code_what_it_did(stored, tmp_path):
+    result = stored("rm", "--yes", "1.5", "1.99")
+    assert result.exit_code == ExitCode.PARTLY_DONE
+    assert "1.99: nothing matches" in result.stderr
+    assert stored("rm", "--yes", "1.99").exit_code == ExitCode.NOTHING_DONE
+    (tmp_path / "archive" / "1.6" / "3.dcm").write_bytes(b"changed")
+    result = stored("rm", "--yes", "1.6")
+    assert result.exit_code == ExitCode.NOTHING_DONE
+    assert "changed" in result.stderr
+
+
+@pytest.mark.parametrize("key", ["../etc", "1.2.", "hello"])
+def test_rm_refuses_what_is_no_uid(stored, key):
+    assert stored("rm", "--yes", key).exit_code == ExitCode.BAD_USAGE
+
+
+def test_rm_by_age(stored):
+    assert stored("rm", "--older-than", "3d", "1.6", "--yes").exit_code == ExitCode.NOTHING_DONE
+    assert stored("rm", "--older-than", "3d", "--yes").exit_code == 0
+    assert left(stored) == {"1.2.3"}
+
+
+@pytest.mark.parametrize("time", ["", "d", "3", "3m", "-3d", "1.5d", "9999999d"])
+def test_rm_refuses_what_is_no_time(stored, time):
+    assert stored("rm", "--older-than", time, "--yes").exit_code == ExitCode.BAD_USAGE
+    assert len(left(stored)) == 3
+
+
+def test_rm_dry_run(stored):
+    result = stored("rm", "--older-than", "3d", "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1].split()[:2] == ["1.5", "2"]
+    assert stored("rm", "1.6", "1.99", "--dry-run").exit_code == ExitCode.PARTLY_DONE
+    assert stored("rm", "1.99", "--dry-run").exit_code == ExitCode.NOTHING_DONE
+    assert len(left(stored)) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +12,10 @@ import click
 from dcmkit.archive import maintenance
 from dcmkit.archive.adding import Added, add
 from dcmkit.archive.attributes import ATTRIBUTES, INSTANCE, LEVELS, SERIES, STUDY
-from dcmkit.archive.query import DEFAULT_KEYS, Query, count, select
-from dcmkit.archive.removal import remove
+from dcmkit.archive.layout import is_safe_uid
+from dcmkit.archive.planning import LAST_RECEIVED
+from dcmkit.archive.query import DEFAULT_KEYS, Query, count, select, select_values
+from dcmkit.archive.removal import Removed, remove
 from dcmkit.archive.store import Archive
 from dcmkit.cli.options import build, settings_options, tool_group
 from dcmkit.cli.output import FORMATS, Progress, emit, say
@@ -24,12 +27,15 @@ if TYPE_CHECKING:
 
     from dcmkit.errors import DcmkitError
 
+    Counted = list[tuple[Query, int]]
+
 EXAMPLES = (
     ("Index a folder where it lies, without copying", "dcmkit index add -od archive /data/old-studies"),
     ("The studies of a patient, as JSON", "dcmkit index ls -od archive PatientID=4711 --format json"),
     ("This year's CT series", "dcmkit index ls -od archive --level series Modality=CT StudyDate=20260101-"),
     ("Compare files and index both ways, with digests", "dcmkit index check -od archive --digests"),
-    ("Remove a study, files and rows", "dcmkit index rm -od archive StudyInstanceUID=1.2.3.4 --yes"),
+    ("Remove a study, files and rows", "dcmkit index rm -od archive 1.2.3.4 --yes"),
+    ("What a month without news would remove", "dcmkit index rm -od archive --older-than 30d --dry-run"),
 )
 
 command = tool_group(
@@ -197,28 +203,112 @@ def _outcome(added: Added) -> ExitCode:
 
 @command.command("rm")
 @common()
-@click.argument("keys", nargs=-1, metavar="KEY=VALUE...")
+@click.argument("keys", nargs=-1, metavar="[UID|KEY=VALUE...]")
+@click.option(
+    "--older-than", metavar="TIME", default="", help="only studies that got nothing for so long: 12h, 30d, 6w"
+)
+@click.option("--dry-run", is_flag=True, help="only tell what would be removed, study by study")
 @click.option("--keep-files", is_flag=True, help="take the objects out of the index, but leave their files")
 @click.option("--yes", is_flag=True, help="do not ask")
-def rm(keys: tuple[str, ...], keep_files: bool, yes: bool) -> ExitCode:
+def rm(keys: tuple[str, ...], older_than: str, dry_run: bool, keep_files: bool, yes: bool) -> ExitCode:
     """Remove the objects that match: files and rows together.
 
-    Files outside the archive that were indexed in place are never removed. What was interrupted can be run again.
+    A bare UID stands for the study, series or instance that has it. Files outside the archive that were indexed in
+    place are never removed, and neither is a file that was changed after it was indexed. A removal that was killed is
+    finished when the archive is opened next.
     """
-    match = {keyword: value for keyword, value in matching(keys).items() if value.strip("* ")}
-    if not match:
-        raise UsageError("nothing chosen", hint="give at least one KEY=VALUE; removing everything is for rm -r")
+    match = {keyword: value for keyword, value in matching(_named(keys)).items() if _chooses(value)}
+    if older_than:
+        match[LAST_RECEIVED] = f"-{int(time.time()) - _seconds(older_than)}"
+    uids = _uids(keys)
+    if not match and not uids:
+        raise UsageError("nothing chosen", hint="give a UID, KEY=VALUE or --older-than; rm -r removes everything")
     with open_archive() as archive:
-        wanted = count(archive.index, Query(INSTANCE, match, copies=True), archive.keywords)
+        chosen, missing = _chosen(archive, match, uids)
+        wanted = sum(number for _, number in chosen)
+        for uid in missing:
+            say(f"{uid}: nothing matches")
         if not wanted:
-            say("nothing matches")
+            if not missing:
+                say("nothing matches")
             return ExitCode.NOTHING_DONE
+        if dry_run:
+            _tell(archive, [query for query, _ in chosen])
+            return ExitCode.PARTLY_DONE if missing else ExitCode.DONE
         if not yes and not _agrees(wanted, keep_files):
             say("nothing was removed")
             return ExitCode.BAD_USAGE
-        removed = remove(archive, Query(INSTANCE, match), keep_files=keep_files)
+        removed = Removed(0, 0, 0)
+        for query, _ in chosen:
+            removed = removed.plus(remove(archive, query, keep_files=keep_files))
     say(f"{removed.instances} instances removed, with {removed.files} files ({removed.size} bytes)")
+    if removed.kept:
+        say(f"{removed.kept} instances were not removed: their files have changed (dcmkit index check)")
+    if missing or removed.kept:
+        return ExitCode.PARTLY_DONE if removed.instances else ExitCode.NOTHING_DONE
     return ExitCode.DONE
+
+
+def _chooses(value: str) -> bool:
+    """Whether a value leaves anything out: `*` does not, nor does a list with a `*` in it."""
+    return all(part.strip("* ") for part in value.split("\\"))
+
+
+_UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+
+
+def _seconds(text: str) -> int:
+    number, unit = text.strip()[:-1], text.strip()[-1:].lower()
+    if unit not in _UNITS or not (number.isascii() and number.isdigit()) or len(number) > 6:
+        raise UsageError(f"--older-than: {text!r} is no time", hint="a number with h, d, w or y, for example 30d")
+    return int(number) * _UNITS[unit]
+
+
+def _named(keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key for key in keys if "=" in key)
+
+
+def _uids(keys: tuple[str, ...]) -> list[str]:
+    bare = [key for key in keys if "=" not in key]
+    for uid in bare:
+        if not is_safe_uid(uid):
+            raise UsageError(f"{uid!r} is neither a UID nor KEY=VALUE", hint="for example 1.2.3.4 or PatientID=4711")
+    return bare
+
+
+def _chosen(archive: Archive, match: dict[str, str], uids: list[str]) -> tuple[Counted, list[str]]:
+    """What is to be removed, with the number of its files; and the UIDs nothing has."""
+    chosen: Counted = []
+    missing: list[str] = []
+    for uid in uids:
+        before = len(chosen)
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            _count(archive, {**match, keyword: uid}, chosen)
+        if len(chosen) == before:
+            missing.append(uid)
+    if not uids:
+        _count(archive, match, chosen)
+    return chosen, missing
+
+
+def _count(archive: Archive, match: dict[str, str], chosen: Counted) -> None:
+    query = Query(INSTANCE, match, ("StudyInstanceUID", "FileSize"), copies=True)
+    number = count(archive.index, query, archive.keywords)
+    if number:
+        chosen.append((query, number))
+
+
+def _tell(archive: Archive, queries: list[Query]) -> None:
+    """What would go, study by study."""
+    found: dict[str, list[int]] = {}
+    for query in queries:
+        for uid, size in select_values(archive.index, query, archive.keywords):
+            sums = found.setdefault(str(uid or ""), [0, 0])
+            sums[0] += 1
+            sums[1] += int(size or 0)
+    rows = [{"StudyInstanceUID": uid, "instances": sums[0], "bytes": sums[1]} for uid, sums in found.items()]
+    emit(rows, ("StudyInstanceUID", "instances", "bytes"), "table")
+    say("a dry run: nothing was removed")
 
 
 def _agrees(instances: int, keep_files: bool) -> bool:
