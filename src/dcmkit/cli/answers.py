@@ -404,6 +404,10 @@ class _XmlFile:
             self._file.close()
             os.replace(self._temporary, self._path)
         except OSError as error:
+            try:
+                os.unlink(self._temporary)
+            except OSError:
+                pass
             raise _output_error(self._path, error) from None
 
 

@@ -188,7 +188,7 @@ class Asking:
         finding.require_success()
         self._tell(finding)
 
-    def _ask_once(self, query: DataSet) -> Finding:
+    def _ask_once(self, query: DataSet, what: str = "") -> Finding:
         """One C-FIND, its answers printed. Where the association is lost before any came, it is asked again."""
         plan = self._plan
         while True:
@@ -217,7 +217,7 @@ class Asking:
                     raise
                 self._try_again(error)
                 continue
-            log.info("%d answers in %.1f ms", finding.count, (perf_counter() - began) * 1000)
+            log.info("%s%d answers in %.1f ms", what, finding.count, (perf_counter() - began) * 1000)
             self._faulty += finding.faulty
             return finding
 
@@ -260,15 +260,15 @@ class Asking:
             keys = {**query, _STUDY_DATE: Element("DA", window.date)}
             if window.time:
                 keys[_STUDY_TIME] = Element("TM", window.time)
-            finding = self._ask_once(keys)
+            finding = self._ask_once(keys, f"{window}: ")
             if self._enough:
-                log.info("stopped after %d answers, as --limit says", self._answers)
+                log.warning("stopped after %d answers; there may be more", self._answers)
                 break
             if not finding.capped:
                 finding.require_success()
             if finding.capped or is_suspicious(finding.count):
                 if windows.halve(window):
-                    log.info("%d answers for %s; asking for each half", finding.count, window)
+                    log.info("%s: the peer may have more; asking for each half", window)
                 elif finding.capped:
                     log.warning(
                         "%s: there are more studies than the peer answers, and they cannot be told apart", window
@@ -288,7 +288,7 @@ class Asking:
         if finding.keys_unsupported:
             log.warning("the peer does not support some of the optional keys (FF01H)")
         if finding.cancelled:
-            say(f"{environment.program}: cancelled after {finding.count} answers; the peer may have more")
+            log.warning("cancelled after %d answers; the peer may have more", finding.count)
         elif finding.capped:
             log.warning("%s", finding.describe())
         elif is_suspicious(finding.count):

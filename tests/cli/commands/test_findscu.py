@@ -175,6 +175,8 @@ def test_repeat():
         (("--charset", "ISO_IR 100"), b"H\xfcfte ", "ISO_IR 100"),
         (("--charset", "latin1"), b"H\xfcfte ", "ISO_IR 100"),
         (("-k", "SpecificCharacterSet=ISO_IR 100"), b"H\xfcfte ", "ISO_IR 100"),
+        (("-k", "0008,0005"), "Hüfte".encode(), "ISO_IR 192"),
+        (("-k", "0008,0005=ISO_IR 100", "--charset", "utf-8"), "Hüfte".encode(), "ISO_IR 192"),
     ],
 )
 def test_the_request_says_how_its_keys_are_encoded(options, raw, declared):

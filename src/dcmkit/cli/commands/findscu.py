@@ -9,7 +9,7 @@ import click
 from dcmkit.cli.answers import ANSWER_FORMATS, Extraction, columns_of, printer
 from dcmkit.cli.asking import Asking, Plan
 from dcmkit.cli.keys import charset_term, parse_queries
-from dcmkit.cli.options import Peer, build, peer_argument, settings_options, tool
+from dcmkit.cli.options import Peer, build, invocation, peer_argument, settings_options, tool
 from dcmkit.cli.query_defaults import LEVELS, completed
 from dcmkit.dataset.elements import DataSet, Element, text
 from dcmkit.errors import ExitCode, UsageError
@@ -62,7 +62,7 @@ EXAMPLES = (
 )
 
 _MODELS = {"W": WORKLIST_FIND, "P": PATIENT_ROOT_FIND, "S": STUDY_ROOT_FIND, "O": PATIENT_STUDY_ONLY_FIND}
-_STUDY_DATE = 0x00080020
+_CHARSET, _STUDY_DATE = 0x00080005, 0x00080020
 _PROPOSALS = {
     "xe": TRANSFER_SYNTAXES,
     "xb": (EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN),
@@ -151,6 +151,9 @@ def command(peer: Peer, query_files: tuple[str, ...], keys: tuple[str, ...], **g
     shortcuts += [f"PatientID={given['patient_id']}"] if given["patient_id"] else []
     level = LEVELS.get(given["level"] or "", "")
     identifiers = parse_queries([*keys, *shortcuts], query_files)
+    if "charset" in invocation().given:
+        for identifier in identifiers:
+            identifier.pop(_CHARSET, None)
     sop_class = _sop_class(given, identifiers)
     queries = [completed(identifier, sop_class, level) for identifier in identifiers]
     if given["split_date"]:
