@@ -293,7 +293,9 @@ def _fuzzy(column: str, value: str) -> Condition | None:
     if not words:
         return None
     name = rf"REPLACE(REPLACE(REPLACE('^' || {column}, ' ', '^'), '=', '^'), '\', '^')"
-    return _all([Condition(rf"{name} LIKE ? ESCAPE '\'", (f"%^{_pattern(word)}%",)) for word in words])
+    anywhere = [Condition(rf"{column} LIKE ? ESCAPE '\'", (f"%{_pattern(word)}%",)) for word in words]
+    begun = [Condition(rf"{name} LIKE ? ESCAPE '\'", (f"%^{_pattern(word)}%",)) for word in words]
+    return _all([*anywhere, *begun])  # the first are quick, and leave few names to the others
 
 
 def _pattern(value: str) -> str:

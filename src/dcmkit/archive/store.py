@@ -130,13 +130,17 @@ class Archive:
         if new and existed:
             log.warning("the index of %s is made anew from the files", self.root)
             log.warning("the index has %d objects again", fill(self, self.index, in_place).added)
-        elif dead:
-            sweep(self, self.index.last_received() - MARGIN)
+        else:
+            self._finish_removals()
+            if dead:
+                sweep(self, self.index.last_received() - MARGIN)
+        self.index.close()
+
+    def _finish_removals(self) -> None:
         try:
             removal.finish(self)
         except OutputError as error:  # a read-only disk, perhaps: what is there can be looked at
-            log.error("objects that were being removed stay for now: %s", error)
-        self.index.close()
+            log.error("objects that were being removed stay for now: %s", error.message)
 
     def _open_index(self) -> tuple[bool, dict[str, set[str]]]:
         """Whether the index is a new one, and files indexed in place that it must have.
@@ -167,8 +171,8 @@ class Archive:
             dead, _ = remove_leftovers(self._own("incoming"))
             if dead:
                 log.warning("worker %d died: looking for objects it did not index", pid)
+                self._finish_removals()
                 sweep(self, self.index.last_received() - MARGIN)
-                removal.finish(self)
 
     def read_record(self, path: str) -> Record:
         """The record of a file of this archive. Raises: InvalidDataSetError, InputError."""
