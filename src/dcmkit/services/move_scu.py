@@ -134,6 +134,9 @@ class Receiver:
         """The request is over."""
         with self._changed:
             self._running.pop(message_id, None)
+            if not self._running:  # nobody is left whose they could be
+                self.strangers += len(self._unnamed)
+                self._unnamed.clear()
 
     def _take(self, received: Received) -> None:
         with self._changed:
