@@ -36,7 +36,9 @@ _COUNTS = "C.3.4: counts are optional; the peer leaves them out"
 _MODALITIES = "C.6.2.1.2 and Table C.6-5: Modalities in Study is optional; the peer neither matches nor tells it"
 _STATUS = "C.4.1.1.4, Table C.4-1: an identifier that is none of the SOP class is A900"
 _RELATIONAL = "C.4.1.2.2.1 and C.5.1.1.1: relational queries are optional, and the peer does not offer them"
-_HIERARCHICAL = "C.4.1.2.1: without relational queries the unique keys of the levels above are required"
+_HIERARCHICAL = (
+    "C.4.1.2.1: without relational queries the SCU owes the unique keys of the levels above; an SCP may refuse"
+)
 _RETIRED = "C.6.3: the patient/study only model is retired; the peer does not have it"
 _EMPTY_IN_RANGE = "C.2.2.2.5: what has no value lies in no range"
 
@@ -60,7 +62,7 @@ DIFFERENCES: Mapping[str, Mapping[str, Other]] = {
         "one of several values": other(why=_VALUES),
         "one of several names": other(why=_VALUES),
         "modalities in study": other(*(f"{study}:" for study in ALL), why=_MODALITIES),
-        "one of several modalities": other(*ALL, why=_MODALITIES),
+        "both modalities": other(*ALL, why=_MODALITIES),
         "counts": other("s1::", "s2::", why=_COUNTS),
         "counts of a patient": other("doe:::", why=_COUNTS),
         "count of a series": other("s1.1:", "s1.2:", why=_COUNTS),
@@ -70,13 +72,11 @@ DIFFERENCES: Mapping[str, Mapping[str, Other]] = {
         "a level that is none": other("!C000", why=_STATUS),
         "patient level in study root": other("!C000", why=_STATUS),
         "series level in patient/study only": other("s1.1", "s1.2", why=_STATUS),
-        "series level without study UID, not relational": other("!C000", why=_STATUS),
+        "series without study UID, not relational": other("!C000", why=_HIERARCHICAL),
     },
     "Orthanc": {
         "Patient ID, spaces around": other(why="PS3.5 6.2: spaces around a value of LO do not count"),
-        "no wild card in a UID": other(
-            "!C000", why="C.2.2.2.4: UIDs have no wild cards; the value is matched as it is"
-        ),
+        "no wild card in a UID": other("!C000", why="C.2.2.2.4: a UID has no wild cards, and is matched as it is"),
         "date until": other("s1", "s5", "s6", why=_EMPTY_IN_RANGE),
         "time until": other("s4", "s5", "s6", "s8", why=_EMPTY_IN_RANGE),
         "time range by the hour": other(
@@ -98,6 +98,9 @@ DIFFERENCES: Mapping[str, Mapping[str, Other]] = {
         "a level that is none": other("!C000", why=_STATUS),
         "patient level in study root": other("doe", why=_STATUS),
         "series level in patient/study only": other("!no context", why=_RETIRED),
-        "series level without study UID, not relational": other("s1.2", why=_HIERARCHICAL),
+        "both modalities": other(
+            *("s1", "s3", "s5", "s8", "s11", "s12", "s13", "s14", "s15", "s16"),
+            why="C.2.2.2.8: several values of a key all match; without negotiation it is undefined",
+        ),
     },
 }
