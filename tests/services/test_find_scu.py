@@ -176,6 +176,14 @@ def test_a_declaration_that_is_wrong_without_showing_it_is_overridden():
     assert text(answer, NAME) == "Hüfte"
 
 
+def test_only_the_value_that_is_wrong_is_read_otherwise():
+    raw = encoded("H\xfcfte".encode("latin-1"), b"ISO_IR 192")
+    description = "Schädel".encode()
+    raw = raw[:18] + b"\x08\0\x30\x10LO\x08\0" + description + raw[18:]
+    _, (answer,) = asked(Answering([raw]))
+    assert (text(answer, NAME), text(answer, 0x00081030)) == ("Hüfte", "Schädel")
+
+
 def test_bytes_that_no_character_set_explains_are_kept_readable():
     _, (answer,) = asked(Answering([encoded(b"A\x1b$)Z\xffB", b"ISO 2022 IR 6")]), assume_charset="ISO_IR 192")
     assert text(answer, NAME).startswith("A")

@@ -274,6 +274,8 @@ class Asking:
                         "%s: there are more studies than the peer answers, and they cannot be told apart", window
                     )
                     refused = finding
+                else:
+                    log.warning("%s: exactly %d answers, and no shorter time to ask for", window, finding.count)
             elif finding.count:
                 windows.found_something()
             else:

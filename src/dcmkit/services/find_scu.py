@@ -64,8 +64,8 @@ CANCEL_PATIENCE = 10.0
 
 _PENDING = (STATUS_PENDING, STATUS_PENDING_WARNING)
 _UNDECODED = "\ufffd"
-_UNDECLARED = "ISO_IR 6"
-"""Decoded as where nothing is declared: UTF-8 where it is that, else Latin 1."""
+_LAST_RESORTS = ("ISO_IR 192", "ISO_IR 100")
+"""What is tried for values that are none in any character set anybody named."""
 
 
 class Charsets(NamedTuple):
@@ -284,16 +284,15 @@ class Finding:
             return None
 
     def _decode(self, data: bytes, syntax: str) -> DataSet:
-        """An answer; where its bytes contradict the character set it declares, in one that they do not."""
+        """An answer; values that are none in the character set it declares, nor in the one to assume, in another."""
         _, assume, override = self._charsets
         answer = decode(data, syntax, assume_charset=assume, override_charset=override)
         if data.isascii() or not has_undecoded(answer):
             return answer
-        for charset in (assume, _UNDECLARED):
-            if charset:
-                other = decode(data, syntax, assume_charset=charset, override_charset=True)
-                if not has_undecoded(other):
-                    return other
+        for charset in _LAST_RESORTS:
+            other = decode(data, syntax, assume_charset=charset, override_charset=override)
+            if not has_undecoded(other):
+                return other
         return answer
 
     def _finish(self, response: C_FIND_RSP) -> None:

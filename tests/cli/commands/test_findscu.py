@@ -602,6 +602,12 @@ def test_studies_that_cannot_be_told_apart_are_missed_and_that_is_said():
     assert "missing" in result.stderr
 
 
+def test_studies_that_may_be_missing_are_said():
+    result = ask(Capped([("20240101", "120000")] * 100, 100), "-S", "--split-date", "7d", "--format", "jsonl")
+    assert (result.exit_code, result.stdout.count("\n")) == (0, 100)
+    assert "exactly 100 answers" in result.stderr
+
+
 def test_windows_end_with_the_limit():
     moments = [(f"202401{day:02}", "120000") for day in range(1, 29)]
     service = Capped(moments, 100)
