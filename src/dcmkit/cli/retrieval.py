@@ -166,6 +166,7 @@ def wants(given: Given, outcome: Outcome) -> list[Want]:
     """
     base: DataSet = {}
     found: list[Want] = []
+    named = list(by_options(given.studies, given.series, given.instances, given.accessions, given.patients))
     if given.named:
         if given.files:
             raise UsageError("query files and named objects together", hint="retrieve them one after the other")
@@ -177,8 +178,7 @@ def wants(given: Given, outcome: Outcome) -> list[Want]:
     else:
         raise UsageError("nothing to retrieve is named", hint="such as --study UID, --accession NUMBER or --list FILE")
     level = text(base, QUERY_RETRIEVE_LEVEL)
-    for want in by_options(given.studies, given.series, given.instances, given.accessions, given.patients):
-        found.append(want._replace(keys={**base, **want.keys}))
+    found += [want._replace(keys={**base, **want.keys}) for want in named]
     for path in given.lists:
         found += read_list(path, base, outcome.unusable)
     if level and level not in (*UNIQUE_KEYS,):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dcmkit.cli.output import say
@@ -139,7 +140,9 @@ class Outcome:
             if flush:
                 self._report.flush()
         except OSError as error:
-            self._report = None
+            report, self._report = self._report, None
+            with suppress(OSError):
+                report.close()
             raise ReportError(f"report {self._path} cannot be written: {error.strerror}") from None
 
     def close(self) -> None:
