@@ -31,10 +31,8 @@ _FRESH = 1.0
 _SIZES_LIMIT = 1000
 
 _TOTALS = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM usage"
-_OLDEST = (
-    "SELECT u.study, s.StudyInstanceUID, u.size FROM usage u JOIN study s ON s.id = u.study"
-    " ORDER BY u.received, u.study"
-)
+_OLDEST = "SELECT study, size FROM usage ORDER BY received, study"
+_UID = "SELECT StudyInstanceUID FROM study WHERE id = ?"
 _SIZE_OF_STUDY = "SELECT u.size FROM usage u JOIN study s ON s.id = u.study WHERE s.StudyInstanceUID = ?"
 
 
@@ -79,9 +77,10 @@ def enforce(archive: Archive, quota: Quota, newest: str | None = None) -> int:
                 if quota.allows(studies, size):
                     return 0
                 oldest = connection.execute(_OLDEST).fetchall()
-            for number, uid, bytes_of_study in oldest:
+            for number, bytes_of_study in oldest:
                 if quota.allows(studies, size):
                     break
+                uid = _uid(archive, number)
                 if uid != newest:
                     gone = remove_study(archive, number)
                     log.warning(
@@ -95,6 +94,12 @@ def enforce(archive: Archive, quota: Quota, newest: str | None = None) -> int:
     return removed
 
 
+def _uid(archive: Archive, number: int) -> str:
+    with archive.index.reading() as connection:
+        row = connection.execute(_UID, (number,)).fetchone()
+        return str(row[0]) if row else ""
+
+
 class Keeper:
     """Sees that an archive keeps its quota, in this process."""
 
@@ -105,7 +110,8 @@ class Keeper:
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._newest: str | None = None
-        self._due = self._closing = False
+        self._due = False
+        self._closing = threading.Event()
         self._sizes: dict[str, tuple[int, float]] = {}
 
     def admit(self, record: Record) -> None:
@@ -135,47 +141,47 @@ class Keeper:
         if not (self.quota.studies or self.quota.size):
             return
         with self._lock:
-            self._newest, self._due = record.study_instance_uid, True
-            if self._thread is None and not self._closing:
+            self._newest = record.study_instance_uid
+            if self._due:
+                return
+            self._due = True
+            if self._thread is None and not self._closing.is_set():
                 self._thread = threading.Thread(target=self._run, name="dcmkit-quota", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
     def settle(self) -> None:
-        """Keep the quota now. Raises: OutputError."""
+        """Keep the quota now, with what waits to be indexed counted. Raises: OutputError."""
         self._archive.committer.flush()
-        with self._lock:
-            newest, self._due = self._newest, False
-        if newest is not None:
-            enforce(self._archive, self.quota, newest)
+        self._enforce()
 
     def close(self) -> None:
         """End the thread, and look once more if anything ever came; what cannot be removed is logged."""
         with self._lock:
-            self._closing = True
+            self._closing.set()
             thread, self._thread = self._thread, None
             self._changed.notify_all()
         if thread is not None:
             thread.join()
-        self._closing = False
-        if self._newest is not None:
-            self._try()
+        self._closing.clear()
+        self._try()
 
     def _run(self) -> None:
-        while True:
+        while not self._closing.wait(_INTERVAL):
             with self._lock:
-                while not self._due and not self._closing:
+                while not self._due and not self._closing.is_set():
                     self._changed.wait()
-                if self._closing:
-                    return
-            self._try()
-            deadline = time.monotonic() + _INTERVAL
-            with self._lock:
-                while not self._closing and (left := deadline - time.monotonic()) > 0:
-                    self._changed.wait(left)
+            if not self._closing.is_set():
+                self._try()
 
     def _try(self) -> None:
         try:
-            self.settle()
+            self._enforce()
         except DcmkitError as error:
             log.error("the quota is not kept: %s", error.message)
+
+    def _enforce(self) -> None:
+        with self._lock:
+            newest, self._due = self._newest, False
+        if newest is not None:
+            enforce(self._archive, self.quota, newest)
