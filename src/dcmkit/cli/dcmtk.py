@@ -14,5 +14,5 @@ def has_option(tool: str, flag: str) -> bool:
         for line in table:
             name, *tools = line.split()
             if name == flag:
-                return tool in tools
+                return tool in tools or f"dcm{tool}" in tools  # qrscp is DCMTK's dcmqrscp
     return False

@@ -14,8 +14,11 @@ from typing import Any
 
 from dcmkit.cli.configuration import Configuration, Entry, plain_host, port_number, suggestion
 from dcmkit.errors import UsageError
+from dcmkit.logs import get_logger
 from dcmkit.services.access import ALL, Peer, Rights, Rule, Served, rights
 from dcmkit.settings import ae_title, size_of, size_text
+
+log = get_logger("qrscp")
 
 _KEYS = {"directory", "access", "peers", "max_studies", "max_size", "max_study_size"}
 _PEER_KEYS = {"ae_title", "host", "port", "access"}
@@ -125,8 +128,12 @@ def destinations_of(configuration: Configuration, given: tuple[str, ...]) -> dic
         peer = _destination(text)
         found[peer.ae_title] = peer
     for name in configuration.node_names():
-        peer = _node(name, configuration)
-        found.setdefault(peer.ae_title, peer)
+        try:
+            peer = _node(name, configuration)
+        except UsageError as error:  # it may be good for other tools
+            log.info("node @%s is no move destination: %s", name, error)
+        else:
+            found.setdefault(peer.ae_title, peer)
     return found
 
 

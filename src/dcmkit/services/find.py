@@ -158,6 +158,7 @@ class FindSCP:
         return (STATUS_CANCEL if cancelled.said_so() else STATUS_SUCCESS), told
 
     def _rows(self, asked: Asked, stop: Callable[[], bool]) -> Iterator[tuple[str | int | None, ...]]:
+        catch_up(self._archive)
         for query in asked.queries:
             yield from select_values(self._archive.index, query, self._archive.keywords, stop=stop)
 
@@ -187,6 +188,15 @@ class Watch:
         if self._error is not None:
             raise self._error
         return self._stop
+
+
+def catch_up(archive: Archive) -> None:
+    """What this process has answered with Success is to be found, even where its row was only queued."""
+    if archive.settings.durability == "none":
+        try:
+            archive.flush()
+        except DcmkitError as error:
+            log.error("what came last cannot be found yet: %s", error.message)
 
 
 def read_identifier(association: Association, rq: Message, sop_class_uid: str, abstract_syntax: str) -> bytes:

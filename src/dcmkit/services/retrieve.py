@@ -32,7 +32,7 @@ from dcmkit.protocol.status import (
     category,
 )
 from dcmkit.services.association_request import association_request
-from dcmkit.services.find import IDENTIFIER_SYNTAXES, Watch, agreed_information, failure, read_identifier
+from dcmkit.services.find import IDENTIFIER_SYNTAXES, Watch, agreed_information, catch_up, failure, read_identifier
 from dcmkit.services.identifier import read_retrieve
 from dcmkit.services.models import (
     BY_GET,
@@ -250,6 +250,7 @@ class RetrieveSCP:
 
     def _found(self, queries: Sequence[Query]) -> list[File]:
         """Where the objects are and what their headers say, as the index has it."""
+        catch_up(self._archive)
         files: list[File] = []
         for query in queries:
             for row in select_values(self._archive.index, query):

@@ -1,0 +1,202 @@
+"""dcmkit qrscp as its own process: out of the box, from a dcmqrscp.cfg, from TOML, and what it refuses."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dcmkit.cli.commands.qrscp import command as qrscp
+from dcmkit.cli.commands.storescu import command as storescu
+from dcmkit.errors import AssociationRejectedError, ExitCode
+from dcmkit.protocol.pdu import PresentationContextRQ
+from dcmkit.services.models import STUDY_ROOT
+from tests.archive.objects import EXPLICIT, part10
+from tests.net.server import associate, listening
+from tests.services.test_find import answers, send
+from tests.services.test_identifier import identifier
+from tests.services.test_retrieve import Receiver, move
+
+FIND = PresentationContextRQ(1, STUDY_ROOT.find, (EXPLICIT,))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def running(*arguments: str, workers: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """A `dcmkit qrscp` that listens; ended in order."""
+    words = [sys.executable, "-m", "dcmkit", "qrscp", *arguments, "--bind", "127.0.0.1", "--durability", "none", "-v"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        log = ""
+        for line in process.stderr:
+            log += line
+            if "listens on port" in line:
+                break
+        assert process.poll() is None, log
+        yield process
+        process.send_signal(signal.SIGTERM)
+        _, rest = process.communicate(timeout=30)
+        assert process.returncode == 0, log + rest
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def files(directory: Path, count: int = 3) -> Path:
+    directory.mkdir()
+    for number in range(count):
+        path = directory / f"{number}.dcm"
+        path.write_bytes(part10(f"1.1.{number}", study="1.1", series="1.1.0", instance=number))
+    return directory
+
+
+def store(port: int, title: str, path: Path) -> int:
+    code = storescu.main(["127.0.0.1", str(port), "-aec", title, str(path)], standalone_mode=False)
+    assert isinstance(code, int)
+    return code
+
+
+def studies(port: int, title: str, **settings: str) -> list[str]:
+    association = associate(port, FIND, called_ae_title=title, **settings)
+    send(association, identifier(NumberOfStudyRelatedInstances=""))
+    found = answers(association)[0]
+    association.release()
+    return [str(each[0x00201208].value) for each in found]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_out_of_the_box(tmp_path, workers):
+    port = free_port()
+    receiver = Receiver()
+    with (
+        listening([receiver]) as peer,
+        running(
+            str(port),
+            *("-od", str(tmp_path / "archive"), "--workers", str(workers)),
+            *("--move-destination", f"VIEWER=127.0.0.1:{peer.port}"),
+        ),
+    ):
+        assert store(port, "ANYTHING", files(tmp_path / "files")) == 0
+        assert studies(port, "ANYTHING") == ["3"]
+        assert move(port, destination="VIEWER")[1].status == 0
+        assert move(port, destination="OTHER")[1].status == 0xA801
+    assert len(receiver.requests) == 3
+
+
+def test_as_dcmqrscp_is_configured(tmp_path):
+    port = free_port()
+    configuration = tmp_path / "dcmqrscp.cfg"
+    configuration.write_text(
+        f"""
+NetworkTCPPort = {port}
+MaxPDUSize = 16384
+MaxAssociations = 4
+HostTable BEGIN
+scu = (SCU, 127.0.0.1, 104)
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+RW {tmp_path / "rw"} RW (10, 1mb) ANY
+MINE {tmp_path / "rw"} R (10, 1mb) scu
+AETable END
+"""
+    )
+    with running("-c", str(configuration)):
+        assert store(port, "RW", files(tmp_path / "files")) == 0
+        assert studies(port, "RW") == studies(port, "MINE") == ["3"]
+        with pytest.raises(AssociationRejectedError, match="calling AE title"):
+            studies(port, "MINE", calling_ae_title="STRANGER")
+        with pytest.raises(AssociationRejectedError, match="called AE title"):
+            studies(port, "NOBODY")
+        association = associate(port, FIND, called_ae_title="RW")
+        assert association.ac.user_information.maximum_length == 16384
+        association.release()
+
+
+def test_from_toml(tmp_path):
+    port = free_port()
+    configuration = tmp_path / "qrscp.toml"
+    configuration.write_text(
+        f'[qrscp]\nmax_results = 1\n[qrscp.ae.ONE]\ndirectory = "{tmp_path / "one"}"\naccess = "RW"\n'
+        f'[qrscp.ae.TWO]\ndirectory = "{tmp_path / "two"}"\npeers = ["NOBODY"]\n'
+    )
+    for flag in ("-c", "--config"):
+        with running(str(port), flag, str(configuration)):
+            assert studies(port, "ONE") == []
+            with pytest.raises(AssociationRejectedError):
+                studies(port, "TWO")
+
+
+def run(capsys, *arguments: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as caught:
+        qrscp.main(list(arguments))
+    code = caught.value.code
+    assert isinstance(code, int)
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "port is missing"),
+        (("0x",), "not a port"),
+        (("104", "--move-destination", "A=b"), "TITLE=HOST:PORT"),
+        (("104", "-c", "/nowhere/at/all"), "cannot be read"),
+        (("104", "-c", "/dev/null", "-od", "/"), "whole file system"),
+        (("104", "--allow-shutdown"), "does not have it yet"),
+        (("104", "+x"), "no such option"),
+        (("104", "--max-results", "-1"), "too small"),
+    ],
+)
+def test_what_cannot_be_is_refused(capsys, arguments, says):
+    code, told = run(capsys, *arguments)
+    assert code == ExitCode.BAD_USAGE
+    assert says in told
+
+
+def test_configurations_that_cannot_be(tmp_path, capsys):
+    path = tmp_path / "a.cfg"
+    for text, says in (
+        ("AETable BEGIN\nAETable END\n", "serves no AE title"),
+        ("AETable BEGIN\nA\nAETable END\n", "line 2"),
+        ("[qrscp.ae.A]\nx = 1\n", "no such key"),
+        ("[qrscp]\nae = 1\n", "no section"),
+    ):
+        path.write_text(text)
+        code, told = run(capsys, "104", "-c", str(path))
+        assert code == ExitCode.BAD_USAGE
+        assert says in told
+    path.write_text(f'[qrscp.ae.A]\ndirectory = "{tmp_path}"\n')
+    code, told = run(capsys, "104", "-c", str(path), "-od", str(tmp_path))
+    assert code == ExitCode.BAD_USAGE
+    assert "several" in told
+
+
+def test_a_directory_that_cannot_be_used(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    code, told = run(capsys, str(free_port()), "-od", str(tmp_path / "file"), "--bind", "127.0.0.1")
+    assert code == ExitCode.INVALID_OUTPUT_DIRECTORY
+    assert "cannot be used" in told
+
+
+def test_every_option_of_dcmqrscp_that_makes_sense_is_taken(capsys):
+    flags = "-s --fork -ac -dhl -XF --no-check-find -XM --no-check-move --move-unrestricted -ZA -ZH -ZV -QP -QS -QO"
+    flags += " --require-find --disable-get +x= +xs +xv -x= -xs -xd +Cr -Cr +A7 +U8 +L1 -Ct -Cd +B +F +t="
+    code, told = run(
+        capsys, "0", *flags.split(), "-to", "5", "-ta", "5", "-td", "5", "-pdu", "16384", "+C", "ISO_IR 100"
+    )
+    assert code == ExitCode.BAD_USAGE
+    assert "port 0 is out of range" in told
