@@ -112,8 +112,7 @@ class Printer:
     def pause(self) -> None:
         """The next answer is not there yet: what has been added is to be seen now."""
         if self._texts:
-            self._out()
-            sys.stdout.flush()
+            self._out(flush=True)
 
     def close(self) -> None:
         """There are no more answers."""
@@ -124,9 +123,16 @@ class Printer:
         if len(self._texts) >= _AT_ONCE:
             self._out()
 
-    def _out(self) -> None:
+    def _out(self, *, flush: bool = False) -> None:
         texts, self._texts = self._texts, []
-        sys.stdout.write("".join(texts))
+        try:
+            sys.stdout.write("".join(texts))
+            if flush:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"the answers cannot be written to stdout: {error.strerror or error}") from None
 
 
 class JsonLinesPrinter(Printer):

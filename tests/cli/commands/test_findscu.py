@@ -674,6 +674,15 @@ def test_no_patient_data_in_the_log():
     assert "4711" not in result.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_behind_stdout():
+    with answering(Answering(ANSWERS)) as listener, open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "dcmkit", "findscu", "127.0.0.1", str(listener.port), *KEYS]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == ExitCode.CANNOT_WRITE_OUTPUT
+    assert done.stderr.count("\n") == 1
+
+
 def test_starting_takes_no_heavy_module():
     code = (
         "import sys; sys.argv = ['dcmkit', 'findscu', '--help']\n"
