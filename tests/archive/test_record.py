@@ -98,3 +98,10 @@ def test_records_go_from_process_to_process():
     again = pickle.loads(pickle.dumps(found))
     assert again.columns(PATIENT) == found.columns(PATIENT)
     assert again.extra == found.extra
+
+
+def test_bytes_that_are_not_of_the_declared_character_set():
+    """Declared UTF-8, written in Latin 1, as some devices do: the name is kept, not its replacement characters."""
+    name = "Größe^Änne"
+    found = columns(record(more=[(0x00100010, "PN", name.encode("latin-1"))]), PATIENT)
+    assert (found["PatientName"], found["PatientName_folded"]) == (name, "grosse^anne")

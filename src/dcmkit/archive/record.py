@@ -24,6 +24,8 @@ from dcmkit.dataset.values import (
 from dcmkit.errors import DcmkitError
 
 _BIGGEST = 1 << 63
+_UNDECODED, _ESCAPE = "\ufffd", 0x1B
+_UNDECLARED = character_set("")
 _EMPTY_TEXT = frozenset({"PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID"})
 _TEXT, _INTEGER, _NUMBER, _NAME, _SEQUENCE = range(5)
 
@@ -116,7 +118,7 @@ class Record:
             return ""
         if is_number(attribute.vr):
             return decode_numbers(raw, attribute.vr, self.header.big_endian)
-        return decode_text(raw, self.charset)
+        return _text(raw, self.charset)
 
     def _in_items(self, attribute: Attribute) -> str:
         raw = self.header.values.get(attribute.sequence)
@@ -127,7 +129,7 @@ class Record:
         for item in read_items(raw, wanted, self.header):
             own = item.get(SPECIFIC_CHARACTER_SET)
             charset = self.charset if own is None else character_set(own)
-            text = decode_text(item.get(attribute.tag, b""), charset)
+            text = _text(item.get(attribute.tag, b""), charset)
             if text:
                 found.append(text)
         return "\\".join(found)
@@ -147,9 +149,9 @@ class Record:
                 if kind == _NAME:
                     add(None)
             elif kind == _TEXT:
-                add(decode_text(raw, charset) or missing)
+                add(_text(raw, charset) or missing)
             elif kind == _NAME:
-                text = decode_text(raw, charset)
+                text = _text(raw, charset)
                 add(text or None)
                 add(fold(text) or None)
             elif kind == _NUMBER:
@@ -157,6 +159,14 @@ class Record:
             else:
                 add(_integer(decode_text(raw, charset)))
         return row
+
+
+def _text(raw: bytes, charset: CharacterSet) -> str:
+    """A text; where its bytes contradict the character set declared, as where none is declared."""
+    text = decode_text(raw, charset)
+    if _UNDECODED in text and _ESCAPE not in raw:
+        return decode_text(raw, _UNDECLARED)
+    return text
 
 
 def _integer(text: str) -> int | None:
