@@ -89,7 +89,12 @@ class Orthanc:
 
 @contextlib.contextmanager
 def orthanc(
-    directory: Path, *, plugins: Sequence[str] = (), extra_environment: dict[str, str] | None = FAST, **options: Any
+    directory: Path,
+    *,
+    plugins: Sequence[str] = (),
+    extra_environment: dict[str, str] | None = FAST,
+    port: int = 0,
+    **options: Any,
 ) -> Iterator[Orthanc]:
     """Orthanc with `options` over a configuration that takes everything; synchronous storage as by its default.
 
@@ -112,7 +117,7 @@ def orthanc(
         path.write_text(json.dumps(configuration, indent=1))
         return [str(program_path("Orthanc")), path]
 
-    with serving("orthanc", command, directory, extra_environment=extra_environment) as server:
+    with serving("orthanc", command, directory, extra_environment=extra_environment, port=port) as server:
         running = Orthanc(server, http_port)
         if not running.is_ready():
             raise PeerError(f"Orthanc has no REST interface: {server.log_text()[-2000:]}")
