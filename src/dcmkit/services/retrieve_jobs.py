@@ -16,6 +16,7 @@ from dcmkit.errors import (
     AssociationRejectedError,
     ConnectError,
     DcmkitError,
+    ExitCode,
     NetworkError,
     NoPresentationContextError,
     OutputError,
@@ -308,6 +309,8 @@ class _Collected:
 
 class _RefusedError(NetworkError):
     """A failure status that every other request would get as well."""
+
+    exit_code = ExitCode.MOVE_ERROR
 
 
 def _worth_another_try(result: Result) -> bool:
