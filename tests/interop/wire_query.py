@@ -7,7 +7,7 @@ test says itself in which character set they are (PS3.7 9.1.2 to 9.1.4, PS3.4 C.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from .wire import (
@@ -145,12 +145,18 @@ class Querier(Requestor):
         title = destination.encode() + b" " * (len(destination) % 2)
         return self._operation(MOVE, C_MOVE_RQ, identifier, [(0x00000600, title)])
 
-    def get(self, identifier: Identifier) -> Outcome:
-        """One C-GET, taking every object that comes (PS3.7 9.1.3)."""
-        return self._operation(GET, C_GET_RQ, identifier, [])
+    def get(self, identifier: Identifier, on_object: Callable[[int], None] | None = None) -> Outcome:
+        """One C-GET, taking every object that comes (PS3.7 9.1.3); `on_object` is told how many, before the answer."""
+        return self._operation(GET, C_GET_RQ, identifier, [], on_object=on_object)
 
     def _operation(
-        self, kind: str, field: int, identifier: Identifier, more: list[tuple[int, bytes]], cancel_after: int = 0
+        self,
+        kind: str,
+        field: int,
+        identifier: Identifier,
+        more: list[tuple[int, bytes]],
+        cancel_after: int = 0,
+        on_object: Callable[[int], None] | None = None,
     ) -> Outcome:
         context_id = self.context_of(self.root + kind)
         self._request(context_id, field, padded(self.root + kind), more, pack(identifier))
@@ -160,6 +166,8 @@ class Querier(Requestor):
             message = self.message()
             if message.number(COMMAND_FIELD) == C_STORE_RQ:
                 stored[message.uid(0x00001000)] = message.data_set
+                if on_object is not None:
+                    on_object(len(stored))
                 self._answer_store(message)
                 continue
             status = message.number(STATUS)
