@@ -11,7 +11,7 @@ from dcmkit.protocol.message import C_CANCEL_RQ, C_FIND_RQ, C_FIND_RSP
 from dcmkit.protocol.pdu import PresentationContextRQ
 from dcmkit.protocol.user_information import SOPClassExtended
 from dcmkit.services.association_request import association_request
-from dcmkit.services.find import FindSCP
+from dcmkit.services.find import FindSCP, _Allowance
 from dcmkit.services.models import PATIENT_ROOT, STUDY_ROOT
 from dcmkit.settings import RequestorSettings
 from dcmkit.uids import EXPLICIT_VR_LITTLE_ENDIAN
@@ -286,3 +286,16 @@ def test_no_patient_data_in_the_log(archive, caplog):
         ask(listener.port, identifier("NONE", PatientName="Doe^Jane"))
     assert "answers" in caplog.text
     assert "Jane" not in caplog.text
+
+
+def test_what_was_just_stored_is_found_but_not_at_any_price(tmp_path, monkeypatch):
+    flushed = []
+    with archive_in(tmp_path) as archive:
+        monkeypatch.setattr(archive, "flush", lambda: flushed.append(archive.committer.flush()))
+        with listening([FindSCP(archive)]) as listener:
+            for number in range(3):
+                put(archive, f"1.{number}", study=f"1.{number}")
+                assert len(ask(listener.port, identifier())[0]) == number + 1
+        assert len(flushed) <= 3
+    allowance = _Allowance()
+    assert sum(allowance() for _ in range(1000)) in range(20, 30)

@@ -90,6 +90,11 @@ class Committer:
         """A record that was posted and is not in the index yet."""
         return self._pending.get(sop_instance_uid)
 
+    @property
+    def behind(self) -> bool:
+        """Whether something that was posted is not in the index yet."""
+        return bool(self._pending)
+
     def flush(self) -> None:
         """Returns when whatever was posted is in the index. Raises: OutputError; it stays posted then."""
         with self._lock:

@@ -43,6 +43,8 @@ RESPONSE_LIMIT_REACHED = 0xB001
 _SUPPORTED = FindExtended(relational=True, combined=True, fuzzy=True)
 _LOOK_EVERY = 0.01
 """Seconds between two looks whether a C-CANCEL-RQ has come."""
+_WAITS, _WAITS_PER_SECOND = 20, 2
+"""Queries that may wait for the index at once, and how many more each second."""
 _ROWS = 32
 """Answers between two looks at the clock."""
 
@@ -75,6 +77,7 @@ class FindSCP:
         self._limit = limit
         self._charset = charset
         self._override = override_charset
+        self._fresh = _Allowance()
         self.handlers: dict[type[Message], Handler] = {C_FIND_RQ: self._find}
 
     def transfer_syntaxes(self, abstract_syntax: str) -> Sequence[str] | None:
@@ -158,7 +161,8 @@ class FindSCP:
         return (STATUS_CANCEL if cancelled.said_so() else STATUS_SUCCESS), told
 
     def _rows(self, asked: Asked, stop: Callable[[], bool]) -> Iterator[tuple[str | int | None, ...]]:
-        catch_up(self._archive)
+        if self._archive.committer.behind and self._fresh():
+            catch_up(self._archive)
         for query in asked.queries:
             yield from select_values(self._archive.index, query, self._archive.keywords, stop=stop)
 
@@ -190,9 +194,31 @@ class Watch:
         return self._stop
 
 
+class _Allowance:
+    """How often queries may wait for the index to catch up.
+
+    Whoever asks now and then finds what was stored a moment before; where many ask while many store, all would wait
+    for each other, and what came in the last twentieth of a second is found by the next query.
+    """
+
+    def __init__(self) -> None:
+        self._left = float(_WAITS)
+        self._since = perf_counter()
+
+    def __call__(self) -> bool:
+        """Whether this one may."""
+        now = perf_counter()
+        self._left = min(_WAITS, self._left + (now - self._since) * _WAITS_PER_SECOND)
+        self._since = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 def catch_up(archive: Archive) -> None:
-    """What this process has answered with Success is to be found, even where its row was only queued."""
-    if archive.settings.durability == "none":
+    """Returns when what this process has answered with Success can be found, even where its row was only queued."""
+    if archive.committer.behind:
         try:
             archive.flush()
         except DcmkitError as error:
