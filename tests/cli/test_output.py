@@ -190,3 +190,17 @@ def test_results_are_utf8_whatever_the_locale(tmp_path):
     done = subprocess.run(args, capture_output=True, env=env)
     assert done.returncode == 0, done.stderr
     assert "Jörg".encode() in done.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("rows", [1, 100_000])
+def test_a_full_disk_behind_stdout_is_told_as_such(rows):
+    code = f"""
+from dcmkit.cli.output import emit, run_command
+run_command(lambda **_: emit(({{"a": "b"}} for _ in range({rows})), ("a",), "jsonl"), [], "dcmkit")
+"""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == ExitCode.CANNOT_WRITE_OUTPUT
+    assert "No space left" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from dcmkit.cli.output import FORMATS, escape, escape_json
+from dcmkit.cli.output import FORMATS, escape, escape_json, stdout_errors
 from dcmkit.dataset.dictionary import keyword_of, vr_of
 from dcmkit.dataset.elements import DataSet, encode
 from dcmkit.errors import OutputDirectoryError, OutputError
@@ -125,14 +125,10 @@ class Printer:
 
     def _out(self, *, flush: bool = False) -> None:
         texts, self._texts = self._texts, []
-        try:
+        with stdout_errors():
             sys.stdout.write("".join(texts))
             if flush:
                 sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"the answers cannot be written to stdout: {error.strerror or error}") from None
 
 
 class JsonLinesPrinter(Printer):

@@ -8,14 +8,15 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dcmkit import logs
-from dcmkit.errors import DcmkitError, ExitCode
+from dcmkit.errors import DcmkitError, ExitCode, OutputError
 from dcmkit.logs import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 FORMATS = ("table", "json", "jsonl", "csv")
 """What `--format` takes."""
@@ -94,9 +95,24 @@ def emit(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], format: str)
             None, or (json and jsonl only) lists and mappings of these.
         columns: the keys to show, in order; for json and jsonl only their order counts and further keys follow.
         format: one of `FORMATS`. jsonl, csv and json are written row by row; a table needs all rows for its widths.
+
+    Raises:
+        OutputError: stdout cannot be written (not for a reader that has gone: BrokenPipeError).
     """
     writer = {"json": _emit_json, "jsonl": _emit_jsonl, "csv": _emit_csv, "table": _emit_table}[format]
-    return writer(rows, columns)
+    with stdout_errors():
+        return writer(rows, columns)
+
+
+@contextmanager
+def stdout_errors() -> Iterator[None]:
+    """What goes wrong with stdout, as ours; BrokenPipeError is left as it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"the results cannot be written: {error.strerror or error}") from None
 
 
 def _emit_json(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
@@ -261,7 +277,8 @@ def _outcome(run: Callable[[], Any]) -> int:
     try:
         result = run()
         if sys.stdout is not None:
-            sys.stdout.flush()
+            with stdout_errors():
+                sys.stdout.flush()
         return int(result) if isinstance(result, int) else ExitCode.DONE
     except DcmkitError as error:
         return _fail(error.message, error.hint, error.exit_code)
