@@ -18,13 +18,16 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from dcmkit import uids
+from dcmkit.cli.dcmqrscp import parse_dcmqrscp
 from dcmkit.dataset import elements
+from dcmkit.dataset.bulk_data import stripped
+from dcmkit.dataset.identifier import AnswerEncoder
 from dcmkit.dataset.json_model import flat, from_json, to_json
 from dcmkit.dataset.part10 import file_meta, read_file_header
 from dcmkit.dataset.scanner import DataSetScanner, ScannedHeader
 from dcmkit.dataset.values import character_set, decode_values
 from dcmkit.dataset.xml_model import to_dcm2xml, to_native_xml
-from dcmkit.errors import InputError, InvalidDataSetError, ProtocolError
+from dcmkit.errors import DcmkitError, InputError, InvalidDataSetError, ProtocolError, UsageError
 from dcmkit.protocol import message, pdata, pdu
 from dcmkit.protocol.association import AssociationProtocol
 from dcmkit.protocol.events import AssociateRequested, ReleaseRequested
@@ -40,6 +43,8 @@ from dcmkit.protocol.user_information import (
     UserInformation,
     decode_user_information,
 )
+from dcmkit.services.identifier import read_query, read_retrieve
+from dcmkit.services.models import MODELS, FindExtended
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT = uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_LITTLE_ENDIAN
@@ -334,6 +339,56 @@ def _written(data_set: elements.DataSet) -> None:
         ElementTree.fromstring(document.encode("utf-8"))  # only of our own making
 
 
+def fuzz_requests(data: bytes) -> None:
+    """First byte: model, level and what was negotiated; the rest: the identifier of a C-FIND-RQ or C-MOVE-RQ."""
+    if not data:
+        return
+    variant = data[0]
+    try:
+        identifier = elements.decode(data[1:], EXPLICIT)
+    except InvalidDataSetError:
+        return
+    model, strict = MODELS[variant % 3], bool(variant & 8)
+    identifier[0x00080052] = elements.element(0x00080052, model.levels[variant // 16 % len(model.levels)])
+    extended = FindExtended(*[bool(variant & bit) for bit in (1, 2, 4)])
+    try:
+        asked = read_query(identifier, model, extended, retrieve_ae_title="QR", strict=strict)
+    except DcmkitError:
+        pass
+    else:
+        row = [("Zoë\\x", None, 7, "1.2.3")[at % 4] for at in range(len(asked.queries[0].keys))]
+        answer = AnswerEncoder(asked.fields, EXPLICIT, asked.charset).encode(row)
+        check(0x00080052 in elements.decode(answer, EXPLICIT), "every answer tells its level")
+    try:
+        _, queries = read_retrieve(identifier, model, strict=strict)
+    except DcmkitError:
+        return
+    for query in queries:
+        check(all("*" not in value for values in query.match.values() for value in values), "no wild cards")
+
+
+def fuzz_bulk_data(data: bytes) -> None:
+    """First byte: transfer syntax; the rest: an encoded data set."""
+    if not data:
+        return
+    syntax = SYNTAXES[data[0] % 3]
+    try:
+        left = stripped(data[1:], syntax)
+    except InvalidDataSetError:
+        return
+    check(len(left) <= len(data) + 12, "nothing is added but a length")
+    check(stripped(left, syntax) == left, "what has no bulk data stays as it is")
+
+
+def fuzz_dcmqrscp(data: bytes) -> None:
+    """A dcmqrscp.cfg."""
+    try:
+        found = parse_dcmqrscp(data.decode("utf-8", "surrogateescape"))
+    except UsageError:
+        return
+    check(all(served.directory for served in found.served), "every AE title has a storage area")
+
+
 # --- seeds -------------------------------------------------------------------------------------------------------
 
 
@@ -470,6 +525,30 @@ def _jsons() -> list[bytes]:
     return [json.dumps(to_json(one), ensure_ascii=False).encode() for one in sets]
 
 
+def _requests() -> list[bytes]:
+    keys = {
+        0x00080005: "ISO_IR 100", 0x00080020: "20240101-", 0x00080056: "", 0x00080060: "CT", 0x00080061: "",
+        0x00080018: "1.2.3\\1.2.4", 0x00100010: "M?ller*", 0x00100020: "4711", 0x0020000D: "1.2", 0x0020000E: "1.2.5",
+        0x00201208: "", 0x00090010: "ACME", 0x00321060: "",
+    }  # fmt: skip
+    item = {0x00400009: elements.element(0x00400009, "S*"), 0x00321060: elements.element(0x00321060)}
+    identifier = {tag: elements.element(tag, value) for tag, value in keys.items()}
+    identifier[0x00400275] = elements.element(0x00400275, [item])
+    return [bytes((variant,)) + elements.encode(identifier, EXPLICIT) for variant in (0, 17, 34, 63)]
+
+
+_DCMQRSCP = b"""NetworkTCPPort = 104
+HostTable BEGIN
+a = (A, localhost, 104), \\
+    (B, "192.0.2.1", 105)
+HostTable END
+AETable BEGIN
+ONE /data/one RW (200, 1024mb) a
+TWO "/data/two" R (1, 5gb) ANY
+AETable END
+"""
+
+
 def _targets() -> dict[str, Target]:
     request_items = [one[6 + 68 :] for one in _pdus()[:2]]
     conversations = [bytes((cut,)) + one for cut in (0, 7, 255) for one in _conversations()]
@@ -497,6 +576,9 @@ def _targets() -> dict[str, Target]:
         "character_sets": Target(fuzz_character_sets, tuple(character_sets)),
         "elements": Target(fuzz_elements, (*_identifiers(), *(bytes((i,)) + one for i, one in _data_sets()[:4]))),
         "json_model": Target(fuzz_json_model, tuple(_jsons())),
+        "requests": Target(fuzz_requests, tuple(_requests())),
+        "bulk_data": Target(fuzz_bulk_data, tuple(bytes((i,)) + encoded for i, encoded in _data_sets())),
+        "dcmqrscp": Target(fuzz_dcmqrscp, (_DCMQRSCP,)),
     }
 
 

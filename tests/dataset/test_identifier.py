@@ -108,3 +108,8 @@ def test_sequences_without_values_are_empty_and_speak_the_character_set():
     found = answer(("Müller", None), fields=SEQUENCE, charset="ISO_IR 100")
     assert found[0x00080005].value == "ISO_IR 100"
     assert found[0x00400275].value[0][0x00400009].value == "Müller"
+
+
+def test_what_every_answer_has_is_ascii():
+    found = answer((), fields=(Field(0x00090010, "LO", value="ACÍE\x1b"),))
+    assert found[0x00090010].value == "AC?E\x1b"

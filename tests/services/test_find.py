@@ -199,6 +199,16 @@ def test_a_request_of_another_sop_class_or_without_identifier(archive):
         association.release()
 
 
+def test_an_identifier_that_is_too_large(archive):
+    with listening([FindSCP(archive)]) as listener:
+        association = associate(listener.port, *CONTEXTS)
+        send(association, b"\0" * (16 * 1024 * 1024 + 2))
+        assert answers(association)[1].status == 0xC000
+        send(association, identifier())
+        assert len(answers(association)[0]) == 2
+        association.release()
+
+
 def test_models_not_offered_are_not_negotiated(archive):
     with listening([FindSCP(archive, models=(STUDY_ROOT,))]) as listener:
         association = associate(listener.port, *CONTEXTS)

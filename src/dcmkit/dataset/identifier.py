@@ -36,7 +36,7 @@ class Field(NamedTuple):
     Attributes:
         tag, vr: of the element.
         column: where a row has its value; -1 for one that is the same in every answer.
-        value: that value.
+        value: that value; ASCII, since every answer has it.
         items: of a sequence: the elements of its items. A row's value then has the values of all items, joined by
             backslashes; as many items go out as the longest of them has.
     """
@@ -171,7 +171,8 @@ class AnswerEncoder:
     # --- preparation ---
 
     def _fixed(self, field: Field) -> bytes:
-        return encode({field.tag: element(field.tag, field.value, field.vr)}, self._syntax)
+        value = field.value.encode("ascii", "replace").decode()
+        return encode({field.tag: element(field.tag, value, field.vr)}, self._syntax)
 
     def _step(self, field: Field, after: bytes) -> _Step:
         convert: _Convert | None = None

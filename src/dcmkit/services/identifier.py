@@ -35,6 +35,8 @@ _STORAGE_MEDIA = frozenset({0x00880130, 0x00880140})
 _DOUBLE_QUOTES = '""'
 _LIST_LIMIT = 5000
 """UIDs put to the index at a time."""
+_LO_LIMIT = 64
+"""Characters of a value of LO (PS3.5 6.2)."""
 _TERM_LIMIT = 128
 """The longest Specific Character Set that is one: all terms of PS3.3 C.12.1.1.2 together are hardly longer."""
 
@@ -280,7 +282,7 @@ class _Reader:
     def _private(self, tag: int, found: Element) -> None:
         """Answered without a value, under the creator the request names (PS3.5 7.8)."""
         creator = 0x10 <= tag & 0xFFFF <= 0xFF
-        self.fixed(tag, _value(found) if creator else "", "LO" if creator else found.vr)
+        self.fixed(tag, _value(found)[:_LO_LIMIT] if creator else "", "LO" if creator else found.vr)
         self.complete = self.complete and creator
 
     def _sequence(self, tag: int, items: list[DataSet]) -> None:

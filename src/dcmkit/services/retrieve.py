@@ -123,7 +123,7 @@ class Tally:
             self.failed += 1
             self.failed_uids.append(sent.sop_instance_uid)
             self.comment = self.comment or (sent.error.message if sent.error is not None else sent.comment)
-            level = log.warning if self.failed <= _TOLD else log.info
+            level = log.warning if self.failed <= _TOLD else log.debug
             level("sub-operation for %s failed: %s", sent.sop_instance_uid, sent.comment)
 
     def fail_rest(self, comment: str) -> None:
