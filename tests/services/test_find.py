@@ -116,6 +116,15 @@ def test_levels(archive, level, model, keys, tag, expected):
     assert sorted(values(found, tag)) == expected
 
 
+def test_what_has_no_uid_is_no_answer(archive):
+    put(archive, "1.9", study="", series="", patient="")
+    with listening([FindSCP(archive)]) as listener:
+        for level, model in (("STUDY", STUDY_ROOT), ("SERIES", STUDY_ROOT), ("PATIENT", PATIENT_ROOT)):
+            context_id = 3 if model is PATIENT_ROOT else 1
+            found = ask(listener.port, identifier(level), context_id=context_id, sop_class=model.find)[0]
+            assert len(found) == {"STUDY": 2, "SERIES": 3, "PATIENT": 3}[level]
+
+
 def test_a_key_nobody_knows_is_answered_empty_with_a_warning(archive):
     with listening([FindSCP(archive)]) as listener:
         found, final, pending = ask(listener.port, identifier(RequestedProcedureDescription="", PatientID="1"))

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from dcmkit.archive.query import select_values
+from dcmkit.dataset.dictionary import keyword_of
 from dcmkit.dataset.elements import decode
 from dcmkit.dataset.identifier import AnswerEncoder
 from dcmkit.errors import DataSetMismatchError, DcmkitError, NetworkError, SOPClassNotSupportedError
@@ -16,6 +17,8 @@ from dcmkit.services.identifier import read_query
 from dcmkit.services.models import (
     BY_FIND,
     MODELS,
+    PATIENT,
+    UNIQUE_KEYS,
     FindExtended,
     Model,
     decode_find_extended,
@@ -163,8 +166,12 @@ class FindSCP:
     def _rows(self, asked: Asked, stop: Callable[[], bool]) -> Iterator[tuple[str | int | None, ...]]:
         if self._archive.committer.behind and self._fresh():
             catch_up(self._archive)
+        unique = keyword_of(UNIQUE_KEYS[asked.level])
         for query in asked.queries:
-            yield from select_values(self._archive.index, query, self._archive.keywords, stop=stop)
+            place = query.keys.index(unique)
+            for row in select_values(self._archive.index, query, self._archive.keywords, stop=stop):
+                if row[place] or asked.level == PATIENT:  # what has no UID cannot be an answer (PS3.4 C.2.2.1.1)
+                    yield row
 
 
 class Watch:
