@@ -19,7 +19,8 @@ from dcmkit.services.get_scu import (
     OBJECT_CONTEXTS,
     UNCOMPRESSED,
     GetSCU,
-    class_groups,
+    Proposal,
+    proposals,
     storage_contexts,
 )
 from dcmkit.services.models import PATIENT_ROOT, STUDY_ROOT
@@ -61,43 +62,52 @@ def get(peer: Peer, folder: Path | None, request: Request = OF_CT, **how: Any) -
 
 
 def test_a_single_class_is_proposed_in_every_syntax_by_itself() -> None:
-    contexts = storage_contexts([CT], OBJECT_CONTEXTS)
+    contexts = storage_contexts(Proposal((CT,)), OBJECT_CONTEXTS)
     assert len(contexts) <= OBJECT_CONTEXTS
     alone = {syntaxes[0] for _, syntaxes in contexts if len(syntaxes) == 1}
     assert alone >= {*COMPRESSED, IMPLICIT_VR_LITTLE_ENDIAN}
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 10, 31, 40, 42, 63, 126])
-def test_there_is_room_for_all_and_every_syntax_is_proposed(number: int) -> None:
-    classes = list(STORAGE_SOP_CLASSES)[:number]
-    contexts = storage_contexts(classes, OBJECT_CONTEXTS)
+@pytest.mark.parametrize("others", [0, 1, 20, 60, 63])
+@pytest.mark.parametrize("number", [1, 2, 3, 10, 31, 40, 42, 63])
+def test_there_is_room_for_all_and_every_syntax_is_proposed(number: int, others: int) -> None:
+    classes = list(STORAGE_SOP_CLASSES)
+    proposal = Proposal(tuple(classes[:number]), tuple(classes[number : number + others]))
+    contexts = storage_contexts(proposal, OBJECT_CONTEXTS)
     assert len(contexts) <= OBJECT_CONTEXTS
-    for sop_class in classes:
+    for sop_class in proposal.sop_classes:
         proposed = [syntax for uid, syntaxes in contexts if uid == sop_class for syntax in syntaxes]
         assert sorted(proposed) == sorted({*UNCOMPRESSED, *COMPRESSED})
 
 
 def test_a_preferred_syntax_comes_first() -> None:
-    assert storage_contexts([CT], 126, [RLE])[0] == (CT, (RLE,))
-    assert storage_contexts(["1.2.3"] * 63, 126, [RLE])[0][1][0] == RLE
-    assert storage_contexts([CT], 126, [EXPLICIT_VR_LITTLE_ENDIAN])[0][1][0] == EXPLICIT_VR_LITTLE_ENDIAN
-    assert storage_contexts([CT], 126, [IMPLICIT_VR_LITTLE_ENDIAN], only_preferred=True) == [
+    assert storage_contexts(Proposal((CT,)), 126, [RLE])[0] == (CT, (RLE,))
+    assert storage_contexts(Proposal((), ("1.2.3",) * 63), 126, [RLE])[0][1][0] == RLE
+    assert storage_contexts(Proposal((CT,)), 126, [EXPLICIT_VR_LITTLE_ENDIAN])[0][1][0] == EXPLICIT_VR_LITTLE_ENDIAN
+    assert storage_contexts(Proposal((CT,)), 126, [IMPLICIT_VR_LITTLE_ENDIAN], only_preferred=True) == [
         (CT, (IMPLICIT_VR_LITTLE_ENDIAN,))
     ]
 
 
 def test_classes_are_split_over_associations() -> None:
     every = tuple(STORAGE_SOP_CLASSES)
-    assert class_groups(OF_CT) == [(CT,)]
-    groups = class_groups(OF_ANY)
-    assert CT in groups[0]
-    assert sorted(uid for group in groups for uid in group) == sorted(every)
-    assert all(len(group) * 2 <= OBJECT_CONTEXTS for group in groups)
-    sampled = class_groups(OF_ANY._replace(sop_classes=("1.2.3.4", "not a UID")))
-    assert sampled[0][0] == "1.2.3.4"
-    assert len(sampled[0]) > 1
+    assert proposals(OF_CT) == [Proposal((CT,))]
+    unknown = proposals(OF_ANY)
+    assert CT in unknown[0].others
+    assert sorted(uid for proposal in unknown for uid in proposal.sop_classes) == sorted(every)
+    assert all(len(storage_contexts(proposal, OBJECT_CONTEXTS)) <= OBJECT_CONTEXTS for proposal in unknown)
     many = OF_CT._replace(sop_classes=tuple(f"1.2.3.{i}" for i in range(100)))
-    assert [len(group) for group in class_groups(many)] == [63, 37]
+    assert [len(proposal.known) for proposal in proposals(many)] == [63, 37]
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 60, 70])
+def test_a_sample_of_classes_is_proposed_with_others_beside_it(number: int) -> None:
+    known = tuple(f"1.2.3.{i}" for i in range(10, 10 + number))
+    sampled = proposals(OF_ANY._replace(sop_classes=(*known, "not a UID")))
+    assert sampled[0].known == known[:63]
+    assert bool(sampled[0].others) == (number < 63)
+    assert sorted(uid for part in sampled for uid in part.sop_classes) == sorted({*known, *STORAGE_SOP_CLASSES})
+    assert all(len(storage_contexts(part, OBJECT_CONTEXTS)) <= OBJECT_CONTEXTS for part in sampled)
 
 
 def test_roles_are_proposed_for_what_is_to_come() -> None:
@@ -163,7 +173,7 @@ def test_what_cannot_be_written_is_refused_and_the_rest_goes_on(
 
 
 def test_classes_nobody_told_of_are_found_in_the_next_association(tmp_path: Path) -> None:
-    rare = class_groups(OF_ANY)[2][0]
+    rare = proposals(OF_ANY)[2].others[0]
     peer = Peer([*some(2), Stored("1.2.1.1.9", sop_class=rare)])
     found, arrivals = get(peer, tmp_path, OF_ANY)
     assert problems(found, OF_ANY, "get") == []

@@ -8,7 +8,7 @@ picks one syntax per context, and can send unchanged what it has in any of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dcmkit.errors import NetworkError, NoPresentationContextError, UsageError
 from dcmkit.logs import get_logger
@@ -32,7 +32,7 @@ from dcmkit.uids import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from dcmkit.protocol.user_information import UserIdentity
     from dcmkit.services.models import Model
@@ -84,21 +84,46 @@ COMMON_SOP_CLASSES = tuple(
 
 OBJECT_CONTEXTS = MAXIMUM_CONTEXTS - 2
 """Contexts for objects; one is the C-GET's, one the C-FIND's."""
+_ALL_ALONE = len(COMPRESSED) + 2
+"""Contexts in which one SOP class has every transfer syntax but big endian alone."""
+_MANY = OBJECT_CONTEXTS // 2
+"""SOP classes that fit into one association with two contexts each."""
+
+
+class Proposal(NamedTuple):
+    """The SOP classes of one association.
+
+    Attributes:
+        known: those that will come; proposed in every transfer syntax there is room for.
+        others: those that may come; proposed uncompressed, and compressed in whatever the peer picks.
+    """
+
+    known: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def sop_classes(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.known + self.others
 
 
 def storage_contexts(
-    sop_classes: Sequence[str], room: int, prefer: Sequence[str] = (), *, only_preferred: bool = False
+    proposal: Proposal, room: int, prefer: Sequence[str] = (), *, only_preferred: bool = False
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Abstract and transfer syntaxes of the contexts to propose, at most `room`.
 
     Args:
-        sop_classes: at most `room`, all with the same number of contexts.
+        proposal: at most `room` SOP classes.
         room: contexts to have.
         prefer: transfer syntaxes to propose before the others.
         only_preferred: and no others.
     """
-    per_class = _sets(room // max(1, len(sop_classes)), prefer, only_preferred)
-    return [(sop_class, syntaxes) for sop_class in sop_classes for syntaxes in per_class]
+    known, others = proposal
+    each_other = _sets(2 if 2 * len(others) <= room - 2 * len(known) else 1, prefer, only_preferred)
+    left = room - len(others) * len(each_other)
+    each_known = _sets(left // max(1, len(known)), prefer, only_preferred)
+    wanted = [(sop_class, syntaxes) for sop_class in known for syntaxes in each_known]
+    return wanted + [(sop_class, syntaxes) for sop_class in others for syntaxes in each_other]
 
 
 def _sets(contexts: int, prefer: Sequence[str], only_preferred: bool) -> list[tuple[str, ...]]:
@@ -123,14 +148,19 @@ def _moved_first(syntaxes: tuple[str, ...], first: str) -> tuple[str, ...]:
     return (first, *(syntax for syntax in syntaxes if syntax != first)) if first in syntaxes else syntaxes
 
 
-def class_groups(request: Request) -> list[tuple[str, ...]]:
-    """The SOP classes to propose: those of the first association, then of each further one, if objects are left."""
-    known = tuple(uid for uid in request.sop_classes if is_uid(uid))
-    half = OBJECT_CONTEXTS // 2
+def proposals(request: Request) -> list[Proposal]:
+    """What to propose in the first association, then in each further one, if objects are left."""
+    known = tuple(sorted(uid for uid in request.sop_classes if is_uid(uid)))
     if request.all_classes and known:
-        return _split(known, half)
+        return [Proposal(part) for part in _split(known, _MANY)]
     others = [uid for uid in dict.fromkeys((*COMMON_SOP_CLASSES, *STORAGE_SOP_CLASSES)) if uid not in known]
-    return _split((*known, *others), half)
+    if not known:
+        return [Proposal((), part) for part in _split(others, _MANY)]
+    for_known = max(2, min(_ALL_ALONE, OBJECT_CONTEXTS // len(known) * 2 // 3))
+    first = max(0, (OBJECT_CONTEXTS - len(known) * for_known) // 2)
+    head = [Proposal(known[:_MANY], tuple(others[:first]) if len(known) <= _MANY else ())]
+    rest = (*known[_MANY:], *others[len(head[0].others) :])
+    return head + [Proposal((), part) for part in _split(rest, _MANY)]
 
 
 def _split(sop_classes: Sequence[str], size: int) -> list[tuple[str, ...]]:
@@ -177,26 +207,26 @@ class GetSCU:
         self._arrivals: Arrivals | None = None
         self._storage = StorageSCP(destination, requestor=True, on_object=self._take)
         self._association: Association | None = None
-        self._classes: frozenset[str] = frozenset()
+        self._proposal = Proposal(())
 
-    def association(self, sop_classes: Iterable[str] | None = None) -> Association:
-        """An association for these SOP classes; without any, one that can ask a C-FIND. Raises: NetworkError."""
+    def association(self, proposal: Proposal | None = None) -> Association:
+        """An association with these SOP classes; without any, one that can ask a C-FIND. Raises: NetworkError."""
         if self._association is not None:
-            if sop_classes is None or self._classes.issuperset(sop_classes):
+            if proposal is None or proposal == self._proposal:
                 return self._association
             self.close()
-        chosen = tuple(sop_classes if sop_classes is not None else ())
+        proposal = proposal or Proposal(())
         model = self.model
         wanted: list[tuple[str, tuple[str, ...]]] = [
             (uid, self._identifier_syntaxes) for uid in (model.get, model.find) if uid
         ]
         room = MAXIMUM_CONTEXTS - len(wanted)
-        wanted += storage_contexts(chosen, room, self._prefer, only_preferred=self._only_preferred)
+        wanted += storage_contexts(proposal, room, self._prefer, only_preferred=self._only_preferred)
         contexts = [PresentationContextRQ(2 * number + 1, *pair) for number, pair in enumerate(wanted)]
-        roles = [Role(uid, scu=False, scp=True) for uid in chosen]
+        roles = [Role(uid, scu=False, scp=True) for uid in proposal.sop_classes]
         rq = association_request(self._settings, contexts, self._user_identity, roles)
         self._association = Association.request(*self._peer, rq, self._settings)
-        self._classes = frozenset(chosen)
+        self._proposal = proposal
         return self._association
 
     def fetch(self, request: Request, arrivals: Arrivals, on_pending: Callable[[Counts], None] | None = None) -> Tally:
@@ -212,10 +242,10 @@ class GetSCU:
             NoPresentationContextError: the peer does not take the information model.
         """
         answers: list[Answer] = []
-        for number, group in enumerate(class_groups(request)):
+        for number, proposal in enumerate(proposals(request)):
             if number:
                 log.info("%s: objects are left; asking again with other SOP classes", request.name)
-            answer = self._ask(request, group, arrivals, on_pending)
+            answer = self._ask(request, proposal, arrivals, on_pending)
             answers.append(answer)
             left = answers[0].counts.total - len(arrivals.stored)
             if not answer.counts.failed or answer.cancelled or left <= 0:
@@ -225,11 +255,11 @@ class GetSCU:
     def _ask(
         self,
         request: Request,
-        sop_classes: tuple[str, ...],
+        proposal: Proposal,
         arrivals: Arrivals,
         on_pending: Callable[[Counts], None] | None,
     ) -> Answer:
-        association = self.association(sop_classes)
+        association = self.association(proposal)
         self._arrivals = arrivals
         try:
             return ask(
