@@ -17,9 +17,9 @@ from dcmkit.protocol.pdu import PresentationContextRQ
 from dcmkit.protocol.user_information import Role, SOPClassExtended
 from dcmkit.services.association_request import association_request
 from dcmkit.services.models import COMPOSITE_INSTANCE_ROOT, PATIENT_ROOT, STUDY_ROOT, WITHOUT_BULK_DATA
-from dcmkit.services.retrieve import Destination, RetrieveSCP, Tally
-from dcmkit.services.sending import File
+from dcmkit.services.retrieve import RetrieveSCP
 from dcmkit.services.storage import StorageSCP
+from dcmkit.services.sub_operations import Destination
 from dcmkit.settings import RequestorSettings
 from dcmkit.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from tests.archive.objects import CT, MR, archive_in, image, put
@@ -388,20 +388,6 @@ def test_get_can_be_switched_off(archive):
         association = getter(listener.port)
         assert not association.contexts.contexts
         association.release()
-
-
-def test_more_failures_than_a_list_holds_and_more_objects_than_a_count():
-    header = read_header("1.2." + "3" * 50)
-    files = [File("none", header._replace(sop_instance_uid=f"{header.sop_instance_uid}{n}")) for n in range(70000)]
-    tally = Tally(files)
-    tally.fail_rest("no")
-    assert (tally.failed, len(tally.failed_uids), tally.final_status()) == (70000, 70000, 0xA702)
-
-
-def read_header(uid):
-    from dcmkit.dataset.part10 import FileHeader
-
-    return FileHeader(CT, uid, EXPLICIT, 0, 0)
 
 
 def test_failures_beyond_the_list_are_cut_at_a_whole_uid(archive, monkeypatch):

@@ -14,7 +14,7 @@ from dcmkit.logs import get_logger
 from dcmkit.protocol.rejection import CALLING_AE_TITLE_NOT_RECOGNIZED
 from dcmkit.protocol.status import NOT_AUTHORIZED
 from dcmkit.services.application_entity import ApplicationEntity, refusal
-from dcmkit.services.retrieve import Destination
+from dcmkit.services.sub_operations import Destination
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

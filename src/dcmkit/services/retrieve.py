@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dcmkit.archive.query import select_values
 from dcmkit.dataset.elements import Element, decode, encode
-from dcmkit.dataset.part10 import FileHeader, read_file_header
+from dcmkit.dataset.part10 import FileHeader
 from dcmkit.errors import DcmkitError, InvalidDataSetError, NetworkError, NoPresentationContextError
 from dcmkit.logs import escape, get_logger
 from dcmkit.net.association import Association
@@ -25,13 +24,7 @@ from dcmkit.protocol.status import (
     STATUS_CANCEL,
     STATUS_PENDING,
     STATUS_SUCCESS,
-    SUB_OPERATIONS_WITH_FAILURES,
-    SUCCESS,
-    UNABLE_TO_PERFORM_SUB_OPERATIONS,
-    WARNING,
-    category,
 )
-from dcmkit.services.association_request import association_request
 from dcmkit.services.find import IDENTIFIER_SYNTAXES, Watch, agreed_information, catch_up, failure, read_identifier
 from dcmkit.services.identifier import read_retrieve
 from dcmkit.services.models import (
@@ -44,8 +37,8 @@ from dcmkit.services.models import (
     encode_extended,
 )
 from dcmkit.services.sending import File, Sender, Sent, lost
-from dcmkit.services.storage_scu import plan
-from dcmkit.uids import SOP_CLASSES, STORAGE_SOP_CLASSES, is_uid
+from dcmkit.services.sub_operations import Destination, Mover, Tally, store_one, unusable
+from dcmkit.uids import SOP_CLASSES, STORAGE_SOP_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -54,7 +47,6 @@ if TYPE_CHECKING:
     from dcmkit.archive.store import Archive
     from dcmkit.protocol.user_information import SOPClassExtended
     from dcmkit.services.application_entity import Handler
-    from dcmkit.settings import RequestorSettings
 
 log = get_logger("services")
 
@@ -72,16 +64,6 @@ _TICK = 0.02
 """Seconds between two looks at the requestor while a C-MOVE goes on."""
 _PATIENCE = 0.05
 """Seconds the object on its way is given when a C-MOVE is cancelled."""
-_TOLD = 5
-"""Failed sub-operations of one retrieve that are logged one by one."""
-
-
-class Destination(NamedTuple):
-    """Where a C-MOVE may go: address, and how to associate."""
-
-    host: str
-    port: int
-    settings: RequestorSettings
 
 
 class Destinations(Protocol):
@@ -89,56 +71,6 @@ class Destinations(Protocol):
 
     def find(self, ae_title: str, association: Association) -> Destination | None:
         """The one of this AE title, as far as the requestor of `association` may use it."""
-
-
-class Tally:
-    """The sub-operations of one retrieve (PS3.4 C.4.2.1.6 to 9).
-
-    Args:
-        files: what is to be sent.
-    """
-
-    def __init__(self, files: Sequence[File]) -> None:
-        self.remaining = len(files)
-        self.completed = self.failed = self.warning = 0
-        self.failed_uids: list[str] = []
-        self.comment: str | None = None
-        self._left = dict.fromkeys(file.header.sop_instance_uid for file in files)
-
-    @property
-    def done(self) -> int:
-        """How many have been performed."""
-        return self.completed + self.failed + self.warning
-
-    def take(self, sent: Sent) -> None:
-        """Count the outcome of one."""
-        self.remaining -= 1
-        self._left.pop(sent.sop_instance_uid, None)
-        kind = None if sent.status is None else category(sent.status)
-        if kind == SUCCESS:
-            self.completed += 1
-        elif kind == WARNING:
-            self.warning += 1
-        else:
-            self.failed += 1
-            self.failed_uids.append(sent.sop_instance_uid)
-            self.comment = self.comment or (sent.error.message if sent.error is not None else sent.comment)
-            level = log.warning if self.failed <= _TOLD else log.debug
-            level("sub-operation for %s failed: %s", sent.sop_instance_uid, sent.comment)
-
-    def fail_rest(self, comment: str) -> None:
-        """What has not been performed never will be."""
-        self.comment = comment
-        self.failed_uids += self._left
-        self.failed, self.remaining = self.failed + self.remaining, 0
-
-    def final_status(self) -> int:
-        """PS3.4 C.4.2.3.1: success, some failed or had a warning, all failed."""
-        if not (self.failed or self.warning):
-            return STATUS_SUCCESS
-        if self.failed and not (self.completed or self.warning):
-            return UNABLE_TO_PERFORM_SUB_OPERATIONS
-        return SUB_OPERATIONS_WITH_FAILURES
 
 
 class RetrieveSCP:
@@ -226,7 +158,7 @@ class RetrieveSCP:
             conversation.refuse(error)
             return
         tally = Tally(files)
-        mover = _Mover(destination, files, tally, (association.rq.calling_ae_title, rq.message_id), self._transcode)
+        mover = Mover(destination, files, tally, (association.rq.calling_ae_title, rq.message_id), self._transcode)
         _attend(conversation, mover, tally)
 
     def _files(
@@ -362,29 +294,6 @@ class _Conversation:
         self.association.send(self._context_id, response, data)
 
 
-def _unusable(file: File) -> DcmkitError | None:
-    """Why a file cannot even be proposed."""
-    header = file.header
-    if not (is_uid(header.sop_class_uid) and is_uid(header.transfer_syntax_uid)):
-        return InvalidDataSetError("its SOP class or transfer syntax is not a UID")
-    if not header.sop_instance_uid or not header.sop_instance_uid.isascii():
-        return InvalidDataSetError("it has no SOP Instance UID")
-    return None
-
-
-def _store(sender: Sender, file: File, after: File | None) -> Sent:
-    """Send one object; one whose file is not what the index says is looked at again. Raises: NetworkError."""
-    sent = sender.store(file, after)
-    if isinstance(sent.error, InvalidDataSetError):
-        try:
-            header = read_file_header(file.path)
-        except DcmkitError as error:
-            return lost(file, error)
-        if header != file.header and header.sop_instance_uid == file.header.sop_instance_uid:
-            sent = sender.store(File(file.path, header), after)
-    return sent
-
-
 # --- C-GET -------------------------------------------------------------------------------------------------------
 
 
@@ -420,13 +329,13 @@ class _Get:
 
     def _perform(self, file: File, after: File | None) -> Sent:
         association = self._conversation.association
-        error = _unusable(file)
+        error = unusable(file)
         role = association.contexts.roles.get(file.header.sop_class_uid)
         if error is None and (role is None or not role.scp):
             error = NoPresentationContextError("the requestor did not offer to be SCP of its SOP class")
         if error is not None:
             return lost(file, error)
-        return _store(self._sender, file, after) if self._bulk_data else self._without_bulk_data(file)
+        return store_one(self._sender, file, after) if self._bulk_data else self._without_bulk_data(file)
 
     def _without_bulk_data(self, file: File) -> Sent:
         from dcmkit.dataset.bulk_data import without_bulk_data
@@ -452,126 +361,7 @@ class _Get:
 # --- C-MOVE ------------------------------------------------------------------------------------------------------
 
 
-class _Mover(threading.Thread):
-    """The sub-operations of one C-MOVE, to another AE.
-
-    Attributes:
-        ended: set when nothing more will be sent.
-    """
-
-    def __init__(
-        self,
-        destination: Destination,
-        files: Sequence[File],
-        tally: Tally,
-        originator: tuple[str, int],
-        transcode: bool,
-    ) -> None:
-        super().__init__(name="C-MOVE", daemon=True)
-        self.ended = threading.Event()
-        self._destination = destination
-        self._files = files
-        self._tally = tally
-        self._originator = originator
-        self._transcode = transcode
-        self._association: Association | None = None
-        self._stop_asked = False
-        self._counting = threading.Lock()
-        self._closed = False
-
-    def run(self) -> None:
-        """Send everything, or as much as can be until told to stop."""
-        try:
-            proposable: list[File] = []
-            for file in self._files:
-                error = _unusable(file)
-                if error is None:
-                    proposable.append(file)
-                else:
-                    self._take(lost(file, error))
-            for contexts, group in plan(proposable):
-                rq = association_request(self._destination.settings, contexts)
-                self._send_group(rq, group)
-        except BaseException as error:
-            log.error("C-MOVE failed: %s", error)
-            raise
-        finally:
-            self.ended.set()
-
-    def stop(self) -> None:
-        """From another thread: no further object; one on its way may still arrive."""
-        self._stop_asked = True
-
-    def close_account(self) -> None:
-        """From another thread: what is still on its way is not counted any more."""
-        with self._counting:
-            self._closed = True
-
-    def abandon(self) -> None:
-        """From another thread: wait for nothing any more."""
-        association = self._association
-        if association is not None:
-            association.interrupt()
-
-    def _take(self, sent: Sent) -> None:
-        with self._counting:
-            if not self._closed:
-                self._tally.take(sent)
-
-    def _send_group(self, rq: object, left: Sequence[File]) -> None:
-        """What one association is for; where it is lost, another one for the rest."""
-        losses = 0
-        while left and not self._stop_asked:
-            try:
-                done, error = self._send_over_one(rq, left)
-            except NetworkError as refused:
-                self._lose(left, refused)
-                return
-            left = left[done:]
-            if error is None:
-                return
-            losses = 1 if done else losses + 1
-            log.warning("the association with the move destination was lost: %s", error)
-            if losses == 2 and left:  # twice at the same object
-                self._lose(left[:1], error)
-                left = left[1:]
-            elif losses > 2:
-                self._lose(left, error)
-                return
-
-    def _lose(self, files: Sequence[File], error: DcmkitError) -> None:
-        for file in files:
-            self._take(lost(file, error))
-
-    def _send_over_one(self, rq: object, files: Sequence[File]) -> tuple[int, NetworkError | None]:
-        """How many were dealt with, and what ended the association early. Raises: NetworkError when there is none."""
-        host, port, settings = self._destination
-        association = Association.request(host, port, rq, settings)  # type: ignore[arg-type]
-        self._association = association
-        sender = Sender(association, transcode=self._transcode, originator=self._originator)
-        done = 0
-        try:
-            for file in files:
-                if self._stop_asked:
-                    break
-                self._take(_store(sender, file, files[done + 1] if done + 1 < len(files) else None))
-                done += 1
-        except NetworkError as error:
-            return done, error
-        except BaseException:
-            association.abort()
-            raise
-        finally:
-            sender.close()
-            self._association = None
-        try:
-            association.release()
-        except NetworkError as error:
-            log.warning("the association with the move destination was not released in order: %s", error)
-        return done, None
-
-
-def _attend(conversation: _Conversation, mover: _Mover, tally: Tally) -> None:
+def _attend(conversation: _Conversation, mover: Mover, tally: Tally) -> None:
     """Tell the requestor of a C-MOVE how it goes, and listen for a C-CANCEL-RQ. Raises: NetworkError."""
     if tally.remaining:
         conversation.progress(tally)
