@@ -174,11 +174,19 @@ def test_what_cannot_be_written_is_refused_and_the_rest_goes_on(
 
 def test_classes_nobody_told_of_are_found_in_the_next_association(tmp_path: Path) -> None:
     rare = proposals(OF_ANY)[2].others[0]
-    peer = Peer([*some(2), Stored("1.2.1.1.9", sop_class=rare)])
-    found, arrivals = get(peer, tmp_path, OF_ANY)
-    assert problems(found, OF_ANY, "get") == []
-    assert len(arrivals.stored) == 3
-    assert len(peer.requests) == 3
+    for status, associations in ((0xC000, 3), (None, 2)):  # the peer tells which it has, or does not
+        peer = Peer([*some(2), Stored("1.2.1.1.9", sop_class=rare)], no_find=status)
+        found, arrivals = get(peer, tmp_path, OF_ANY)
+        assert problems(found, OF_ANY, "get") == []
+        assert len(arrivals.stored) == 3
+        assert len(peer.requests) == associations
+
+
+def test_what_fails_for_another_reason_is_not_asked_for_again() -> None:
+    peer = Peer(some(2), refuses={"1.2.1.1.1"})
+    found, _ = get(peer, None, OF_ANY)
+    assert found.failed == 1
+    assert len(peer.requests) == 1
 
 
 def test_the_association_is_used_again_where_it_suits() -> None:

@@ -18,6 +18,7 @@ from dcmkit.services.retrieve_plan import (
     Planner,
     Request,
     Want,
+    all_sop_classes,
     find_all,
     level_of,
     missing,
@@ -223,6 +224,19 @@ def test_a_model_without_images() -> None:
     wanted = Want("s", keys("STUDY", patient="P1", study="1.2.2"))
     (request,) = planned(peer, wanted, PATIENT_STUDY_ONLY, sop_classes=True)
     assert request.sop_classes == ()
+
+
+def test_all_classes_of_what_is_in_it() -> None:
+    def classes(peer: Peer, request: Request, model: Model = STUDY_ROOT) -> tuple[str, ...]:
+        found: tuple[str, ...] = with_association(peer, model, lambda a: all_sop_classes(a, model, request))
+        return found
+
+    study = Request("s", keys("STUDY", study="1.2.2"))
+    assert classes(Peer(TWO_STUDIES), study) == (CT, MR)
+    assert classes(Peer(TWO_STUDIES), Request("p", keys("PATIENT", patient="P1")), PATIENT_ROOT) == (CT, MR)
+    assert classes(Peer(TWO_STUDIES), Request("i", keys("IMAGE", instance="1.2.2.9.1"))) == (MR,)
+    assert classes(Peer(TWO_STUDIES, no_find=0xC000), study) == ()
+    assert classes(Peer(TWO_STUDIES), study, PATIENT_STUDY_ONLY) == ()
 
 
 # --- the rest of it ---

@@ -18,6 +18,7 @@ from dcmkit.protocol.negotiation import MAXIMUM_CONTEXTS
 from dcmkit.protocol.pdu import PresentationContextRQ
 from dcmkit.protocol.user_information import Role
 from dcmkit.services.association_request import association_request
+from dcmkit.services.retrieve_plan import all_sop_classes
 from dcmkit.services.retrieve_scu import Answer, Arrivals, ask
 from dcmkit.services.storage import StorageSCP
 from dcmkit.services.tally import Tally, tally
@@ -68,6 +69,8 @@ COMPRESSED = tuple(
     if syntax not in _NEVER_STORED and syntax not in UNCOMPRESSED
 )
 """What an archive may have, the common ones first."""
+_COMMON = 9
+"""How many of them are common indeed."""
 
 _IMAGES = "1.2.840.10008.5.1.4.1.1."
 COMMON_SOP_CLASSES = tuple(
@@ -84,8 +87,8 @@ COMMON_SOP_CLASSES = tuple(
 
 OBJECT_CONTEXTS = MAXIMUM_CONTEXTS - 2
 """Contexts for objects; one is the C-GET's, one the C-FIND's."""
-_ALL_ALONE = len(COMPRESSED) + 2
-"""Contexts in which one SOP class has every transfer syntax but big endian alone."""
+_ALL_ALONE = len(COMPRESSED) + 3
+"""Contexts in which one SOP class has every transfer syntax alone."""
 _MANY = OBJECT_CONTEXTS // 2
 """SOP classes that fit into one association with two contexts each."""
 
@@ -130,11 +133,11 @@ def _sets(contexts: int, prefer: Sequence[str], only_preferred: bool) -> list[tu
     """The transfer syntaxes of each of so many contexts of one SOP class."""
     if only_preferred:
         return [tuple(prefer)]
-    first = (EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
-    rest = COMPRESSED
     if contexts <= 2:
-        sets = [UNCOMPRESSED, rest] if contexts == 2 else [(*UNCOMPRESSED, *rest)]
+        sets = [UNCOMPRESSED, COMPRESSED] if contexts == 2 else [(*UNCOMPRESSED, *COMPRESSED)]
     else:
+        first = UNCOMPRESSED[:1]
+        rest = (*COMPRESSED[:_COMMON], EXPLICIT_VR_BIG_ENDIAN, *COMPRESSED[_COMMON:])
         alone = [(syntax,) for syntax in rest[: contexts - 3]]
         left = rest[contexts - 3 :]
         sets = [first, (IMPLICIT_VR_LITTLE_ENDIAN,), *alone, *([left] if left else [])]
@@ -242,14 +245,23 @@ class GetSCU:
             NoPresentationContextError: the peer does not take the information model.
         """
         answers: list[Answer] = []
-        for number, proposal in enumerate(proposals(request)):
-            if number:
+        planned = proposals(request)
+        while planned:
+            proposal = planned.pop(0)
+            if answers:
                 log.info("%s: objects are left; asking again with other SOP classes", request.name)
             answer = self._ask(request, proposal, arrivals, on_pending)
             answers.append(answer)
             left = answers[0].counts.total - len(arrivals.stored)
             if not answer.counts.failed or answer.cancelled or left <= 0:
                 break
+            if len(answers) == 1 and planned:
+                told = all_sop_classes(self.association(), self.model, request)
+                unproposed = tuple(uid for uid in told if uid not in proposal.sop_classes)
+                if unproposed:
+                    planned = proposals(request._replace(sop_classes=unproposed, all_classes=True))
+                elif told:  # it is not for want of a SOP class
+                    break
         return tally(request, answers, arrivals)
 
     def _ask(

@@ -317,6 +317,35 @@ def missing(association: Association, model: Model, request: Request, have: Iter
     ]
 
 
+def all_sop_classes(association: Association, model: Model, request: Request) -> tuple[str, ...]:
+    """The SOP classes of every instance of a request; () where the peer does not tell them all.
+
+    Raises:
+        NetworkError: the association is over.
+    """
+    if IMAGE not in model.levels:
+        return ()
+    try:
+        told = [
+            _values(answer, SOP_CLASS_UID) for answer in _images(association, model, request.identifier, request.level)
+        ]
+    except (StatusError, NoPresentationContextError):
+        return ()
+    return tuple(dict.fromkeys(uid for classes in told for uid in classes)) if all(told) else ()
+
+
+def _images(association: Association, model: Model, identifier: DataSet, level: str) -> Iterator[DataSet]:
+    if level in (SERIES, IMAGE):
+        query = {**identifier, QUERY_RETRIEVE_LEVEL: element(QUERY_RETRIEVE_LEVEL, IMAGE)}
+        for tag in (UNIQUE_KEYS[IMAGE], SOP_CLASS_UID):
+            query.setdefault(tag, element(tag))
+        yield from find_all(association, model, query)
+        return
+    below = _LEVELS[_LEVELS.index(level) + 1]
+    for found in children(association, model, identifier, below):
+        yield from _images(association, model, found, below)
+
+
 def _instances(association: Association, model: Model, identifier: DataSet, level: str) -> Iterator[DataSet]:
     if level == IMAGE:
         for uid in text(identifier, UNIQUE_KEYS[IMAGE]).split("\\"):
