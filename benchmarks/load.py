@@ -217,7 +217,7 @@ def client(port: int, number: int, over_now: threading.Event, times: list[float]
             while not over_now.is_set():
                 turn += 1
                 kind = KEYED[turn % len(KEYED)]
-                identifier = wire_identifier(kind, study(turn * 7877 % studies, studies))
+                identifier = wire_identifier(kind, study(turn * 7877 % studies, studies, crowded=True))
                 began = time.perf_counter()
                 outcome = querier.find(identifier)
                 times.append((time.perf_counter() - began) * 1000)

@@ -28,11 +28,13 @@ INSTANCES_OF_STUDY = SERIES_OF_STUDY * INSTANCES_OF_SERIES
 DEVICES = 7
 """Studies come from so many scanners, each with UIDs of its own: their rows do not lie in the order they came."""
 DAYS = 3600
+"""The days studies are spread over."""
 _FIRST = ("Ab", "Bel", "Cor", "Dan", "Ed", "Fal", "Gor", "Har", "Ib", "Jan", "Kel", "Lam", "Mor", "Nor", "Ol", "Per",
           "Quin", "Rad", "Sor", "Tal", "Ul", "Var", "Wen", "Xan", "Yor", "Zel")  # fmt: skip
 _LAST = ("berg", "dahl", "feld", "gard", "holm", "itz", "kamp", "lund", "mann", "nova", "oud", "pert", "rich", "sen",
          "thal", "ulv", "vik", "witz", "yard", "zius")  # fmt: skip
 _MIDDLE = ("a", "e", "i")
+FAMILIES = len(_FIRST) * len(_MIDDLE) * len(_LAST)
 _GIVEN = ("Anna", "Bruno", "Clara", "David", "Elsa", "Felix", "Greta", "Hugo", "Ida", "Jonas", "Karin", "Leo")
 _MODALITIES = ("CT", "MR", "CR", "US", "XA")
 REFERRER = "Referrer^Rita"
@@ -61,14 +63,18 @@ class Study(NamedTuple):
         return f"{self.uid}.{number}"
 
 
-def study(number: int, studies: int) -> Study:
-    """Study `number` of a hospital of so many; three patients in five have one study, the others two or more."""
+def study(number: int, studies: int, *, crowded: bool = False) -> Study:
+    """Study `number` of a hospital of so many; three patients in five have one study, the others two or more.
+
+    Args:
+        crowded: as many studies a day, and patients of a name, as in a hospital of 20,000 studies.
+    """
     patients = max(1, studies * 3 // 5)
     patient = number * 7919 % patients
-    family = patient % (len(_FIRST) * len(_MIDDLE) * len(_LAST))
+    family = patient % (max(1, patients // 8) if crowded else FAMILIES) % FAMILIES
     first, rest = divmod(family, len(_MIDDLE) * len(_LAST))
     middle, last = divmod(rest, len(_LAST))
-    day = number * 104729 % DAYS
+    day = number * 104729 % (max(1, studies * DAYS // 20000) if crowded else DAYS)
     return Study(
         number,
         f"{ROOT}.8.{number % DEVICES + 1}.{number + 1}",
@@ -136,7 +142,7 @@ def make_index(archive_directory: Path, instances: int) -> None:
         connection.execute("PRAGMA cache_size = -400000")
         connection.execute("BEGIN")
         studies = instances // INSTANCES_OF_STUDY
-        everything = [study(number, studies) for number in range(studies)]
+        everything = [study(number, studies, crowded=True) for number in range(studies)]
         _insert(connection, "patient", patient_rows(everything))
         _insert(connection, "study", study_rows(everything))
         _insert(connection, "directory", directory_rows(everything))
