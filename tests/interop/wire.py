@@ -124,9 +124,11 @@ class Requestor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if kind is None:
-            self.release()
-        self.close()
+        try:
+            if kind is None:
+                self.release()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the socket without a word."""
