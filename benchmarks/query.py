@@ -33,6 +33,8 @@ ASKED = 40
 MOST = 25
 """A keyed query has no more answers than this."""
 
+CANCELLED = 0xFE00
+
 TOLD = (0x00080020, 0x00080030, 0x00080050, 0x00081030, 0x00100010, 0x00100020, 0x0020000D)
 """What every server can tell of a study."""
 COMPUTED = (0x00080061, 0x00201206, 0x00201208)
@@ -160,6 +162,7 @@ def query(setting: Setting) -> Iterator[Row]:
     with over(setting, archive) as server:
         yield from keyed_rows(server.port, setting.rounds)
         yield server_part(server.port, setting.rounds)
+        yield cancelling(server.port, setting.rounds)
         yield from all_studies(server, setting)
 
 
@@ -195,6 +198,27 @@ def server_part(port: int, rounds: int) -> Row:
             times.append(seconds)
     note = f"{answers} answers, {answers / statistics.median(times):,.0f}/s, best {min(times):.3f} s"
     return Row(f"{answers} C-FIND answers to a bare reader", statistics.median(times), "s", Bar(2, 0.8), note=note)
+
+
+def cancelling(port: int, rounds: int) -> Row:
+    """From a C-CANCEL among 20,000 answers to the final response."""
+    times = []
+    for _ in range(rounds + 1):
+        with Querier(port, called=TITLE) as querier:
+            began = 0.0
+
+            def cancelled() -> None:
+                nonlocal began
+                began = time.perf_counter()
+
+            outcome = querier.find(everything(TOLD), cancel_after=100, on_cancel=cancelled)
+            times.append((time.perf_counter() - began) * 1000)
+        if outcome.status != CANCELLED:
+            raise BenchError(f"a query cancelled after 100 answers was answered {outcome.status:04X}")
+    note = f"slowest {max(times):.1f} ms, {len(outcome.answers)} answers had come"
+    return Row(
+        "C-CANCEL of such a query to its final response", statistics.median(times[1:]), "ms", Bar(100), note=note
+    )
 
 
 def read_all(querier: Querier, identifier: Identifier) -> tuple[float, int]:

@@ -136,9 +136,11 @@ class Querier(Requestor):
             port, contexts, calling=calling, called=called, timeout=timeout, user_information=b"".join(items)
         )
 
-    def find(self, identifier: Identifier, *, cancel_after: int = 0) -> Outcome:
+    def find(
+        self, identifier: Identifier, *, cancel_after: int = 0, on_cancel: Callable[[], None] | None = None
+    ) -> Outcome:
         """One C-FIND and all its answers; C-CANCEL after so many of them (PS3.7 9.1.2)."""
-        return self._operation(FIND, C_FIND_RQ, identifier, [], cancel_after)
+        return self._operation(FIND, C_FIND_RQ, identifier, [], cancel_after, on_cancel=on_cancel)
 
     def move(self, identifier: Identifier, destination: str) -> Outcome:
         """One C-MOVE (PS3.7 9.1.4)."""
@@ -157,6 +159,7 @@ class Querier(Requestor):
         more: list[tuple[int, bytes]],
         cancel_after: int = 0,
         on_object: Callable[[int], None] | None = None,
+        on_cancel: Callable[[], None] | None = None,
     ) -> Outcome:
         context_id = self.context_of(self.root + kind)
         self._request(context_id, field, padded(self.root + kind), more, pack(identifier))
@@ -177,6 +180,8 @@ class Querier(Requestor):
             if message.data_set:
                 answers.append(unpack(message.data_set))
                 if len(answers) == cancel_after:
+                    if on_cancel is not None:
+                        on_cancel()
                     self._cancel(context_id)
 
     def _request(
