@@ -424,14 +424,14 @@ def test_verification_and_storage_in_one_association(here: Site) -> None:
 
 def test_who_receives_can_be_told_of_every_object(tmp_path: Path) -> None:
     told: list[Received] = []
-    with archive_in(tmp_path) as archive:
-        with listening((StorageSCP(archive, on_object=told.append),)) as listener:
-            association = associate(listener.port, *CONTEXTS)
-            uid = fresh_uid()
-            assert store(association, image(uid), uid).status == 0
-            assert store(association, b"nonsense", "1.2.3").status == 0xC000
-            association.release()
+    with archive_in(tmp_path) as archive, listening((StorageSCP(archive, on_object=told.append),)) as listener:
+        association = associate(listener.port, *CONTEXTS)
+        uid = fresh_uid()
+        assert store(association, image(uid), uid).status == 0
+        assert store(association, b"nonsense", "1.2.3").status == 0xC000
+        association.release()
     assert [received.rq.affected_sop_instance_uid for received in told] == [uid, "1.2.3"]
     assert [received.status for received in told] == [0, 0xC000]
     assert Path(told[0].path).is_file()
-    assert told[1].path == "" and told[1].comment
+    assert told[1].path == ""
+    assert told[1].comment
