@@ -151,9 +151,22 @@ def test_ten_thousand_stars(database: sqlite3.Connection):
 
 def test_values_far_too_long():
     assert condition("x", "LO", "a" * 100000) == NOTHING
-    found = condition("x", "UI", "\\".join(["1.2.3"] * 20000))
-    assert found is not None
-    assert len(found.parameters) <= 10000
+    assert condition("x", "LO", "a\\" + "a" * 100000 + "*") == NOTHING
+    assert condition("x", "PN", "\\".join(["A*"] * 1000)) == NOTHING
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_long_lists_of_uids_are_never_cut(database: sqlite3.Connection, multiple: bool):
+    uids = "\\".join(f"1.2.{number}" for number in range(50000))
+    assert matches(database, "1.2.49999", "UI", uids, multiple=multiple)
+    assert not matches(database, "1.2.50000", "UI", uids, multiple=multiple)
+
+
+def test_long_lists_of_text(database: sqlite3.Connection):
+    patients = "\\".join(f"P{number}" for number in range(3000))
+    assert matches(database, "P2999", "LO", patients)
+    assert matches(database, "Q17", "LO", patients + "\\Q*")
+    assert not matches(database, "P3000", "LO", patients + "\\Q*")
 
 
 @given(st.text(max_size=40), st.sampled_from(["LO", "PN", "UI", "DA", "TM", "DT", "IS", "CS"]), st.booleans())

@@ -6,6 +6,7 @@ What an index of SQLite can answer is written as a comparison or a range, never 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +17,11 @@ WILD_CARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR",
 RANGE_VRS = frozenset({"DA", "TM", "DT"})
 INTEGER_VRS = frozenset({"IS", "US", "SS", "UL", "SL"})
 VALUE_LIMIT = 1024
-"""A matching value longer than this, stars aside, matches nothing."""
+"""A matching value longer than this, stars aside, matches nothing; of several values each."""
+PATTERNS_LIMIT = 256
+"""More wild cards and ranges than these in one key match nothing: each is a condition of its own."""
+_MARKS_LIMIT = 64
+"""Values of a list that are parameters of their own; a longer list is one parameter."""
 EMPTY = '""'
 """Empty value matching (PS3.4 C.2.2.2.7): two quotation marks match what has no value."""
 
@@ -64,21 +69,25 @@ def condition(
         return Condition(f"({column} IS NULL OR {column} = '')" if vr not in INTEGER_VRS else f"{column} IS NULL")
     if len(text) > VALUE_LIMIT:
         text = _STARS.sub("*", text)
-        if len(text) > VALUE_LIMIT and vr != "UI":
+    if vr in ("LT", "ST", "UT", "UR") or (vr == "PN" and fuzzy):  # one value, backslashes and all
+        if len(text) > VALUE_LIMIT:
             return NOTHING
-    if vr == "PN" and fuzzy:
-        return _fuzzy(column, text)
-    if vr in ("LT", "ST", "UT", "UR"):  # one value, backslashes and all
-        return _text(column, text, False)
+        return _fuzzy(column, text) if vr == "PN" else _text(column, text, False)
     values = [part for part in (part.strip(" \0") for part in text.split("\\")) if part]
     if vr == "UI":
-        return _uids(column, values[:10000], multiple)
+        return _uids(column, values, multiple)
+    plain: list[str] = []
+    if len(values) > 1 and not multiple and vr in WILD_CARD_VRS and vr != "PN":
+        plain = [text, *(value for value in values if "*" not in value and "?" not in value)]
+        values = [value for value in values if "*" in value or "?" in value]
+    if len(values) > PATTERNS_LIMIT or any(len(value) > VALUE_LIMIT for value in values):
+        return NOTHING
     found = [_single(column, vr, part, multiple) for part in values]
     conditions = [each for each in found if each is not None]
     if len(conditions) < len(found) and not multiple:
         return None
-    if len(values) > 1 and not multiple and vr in WILD_CARD_VRS and vr != "PN":
-        conditions.append(Condition(f"{column} = ?", (text,), ONE))  # a backslash where there should be none
+    if plain:  # the text as a whole has a backslash where there should be none
+        conditions.append(_among(column, plain))
     return (_all if multiple else _any)(conditions) if conditions else (None if found else NOTHING)
 
 
@@ -98,12 +107,21 @@ def _single(column: str, vr: str, value: str, multiple: bool) -> Condition | Non
 
 def _uids(column: str, values: list[str], multiple: bool) -> Condition:
     """List of UID matching (C.2.2.2.2); a list of one is single value matching."""
-    if multiple:
-        return _any([_text(column, value, True, wild=False) for value in values[:100]])
+    if not multiple:
+        return _among(column, values) if values else NOTHING
+    if len(values) <= _MARKS_LIMIT:
+        return _any([_text(column, value, True, wild=False) for value in values])
+    one = rf"instr('\' || {column} || '\', '\' || value || '\') > 0"
+    return Condition(f"EXISTS (SELECT 1 FROM json_each(?) WHERE {one})", (json.dumps(values),))  # noqa: S608
+
+
+def _among(column: str, values: list[str]) -> Condition:
+    """One of `values`, however many they are."""
     if len(values) == 1:
         return Condition(f"{column} = ?", (values[0],), ONE)
-    marks = ", ".join("?" * len(values))
-    return Condition(f"{column} IN ({marks})", tuple(values), SOME) if values else NOTHING
+    if len(values) > _MARKS_LIMIT:
+        return Condition(f"{column} IN (SELECT value FROM json_each(?))", (json.dumps(values),), SOME)  # noqa: S608
+    return Condition(f"{column} IN ({', '.join('?' * len(values))})", tuple(values), SOME)
 
 
 # --- dates and times -------------------------------------------------------------------------------------------------

@@ -167,11 +167,10 @@ class FindSCP:
         if self._archive.committer.behind and self._fresh():
             catch_up(self._archive)
         unique = keyword_of(UNIQUE_KEYS[asked.level])
-        for query in asked.queries:
-            place = query.keys.index(unique)
-            for row in select_values(self._archive.index, query, self._archive.keywords, stop=stop):
-                if row[place] or asked.level == PATIENT:  # what has no UID cannot be an answer (PS3.4 C.2.2.1.1)
-                    yield row
+        place = asked.query.keys.index(unique)
+        for row in select_values(self._archive.index, asked.query, self._archive.keywords, stop=stop):
+            if row[place] or asked.level == PATIENT:  # what has no UID cannot be an answer (PS3.4 C.2.2.1.1)
+                yield row
 
 
 class Watch:

@@ -5,7 +5,7 @@ What a request has too little of is forgiven where it can be understood all the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import NamedTuple
 
 from dcmkit.archive.attributes import BY_KEYWORD
@@ -14,7 +14,7 @@ from dcmkit.dataset.dictionary import keyword_of, vr_of
 from dcmkit.dataset.elements import DataSet, Element, text
 from dcmkit.dataset.identifier import Field
 from dcmkit.dataset.values import SPECIFIC_CHARACTER_SET
-from dcmkit.errors import DataSetMismatchError, OutputError
+from dcmkit.errors import DataSetMismatchError
 from dcmkit.services.models import (
     ARCHIVE_LEVELS,
     IMAGE,
@@ -33,8 +33,6 @@ INSTANCE_AVAILABILITY = 0x00080056
 _STORAGE_MEDIA = frozenset({0x00880130, 0x00880140})
 """Storage Media File-Set ID and UID: for what is not online."""
 _DOUBLE_QUOTES = '""'
-_LIST_LIMIT = 5000
-"""UIDs put to the index at a time."""
 _LO_LIMIT = 64
 """Characters of a value of LO (PS3.5 6.2)."""
 _TERM_LIMIT = 128
@@ -51,14 +49,14 @@ class Asked(NamedTuple):
 
     Attributes:
         level: the query/retrieve level.
-        queries: put to the index one after the other (more than one for a very long list of UIDs).
+        query: put to the index.
         fields: the elements of an answer; a row has the values of the query's keys.
         complete: every key is supported; else the pending status is FF01 (PS3.4 C.4.1.1.4).
         charset: Specific Character Set to answer in.
     """
 
     level: str
-    queries: tuple[Query, ...]
+    query: Query
     fields: tuple[Field, ...]
     complete: bool
     charset: str
@@ -121,7 +119,7 @@ def read_query(
     fields = tuple(reader.fields[tag] for tag in sorted(reader.fields))
     return Asked(
         level,
-        tuple(_in_parts(query, unique)),
+        query,
         fields,
         reader.complete,
         charset if len(charset) <= _TERM_LIMIT else "",
@@ -134,8 +132,8 @@ def read_retrieve(
     extended: RetrieveExtended = RetrieveExtended(),  # noqa: B008 - immutable
     *,
     strict: bool = False,
-) -> tuple[str, tuple[Query, ...]]:
-    """The level of a C-MOVE-RQ or C-GET-RQ, and the queries that find its instances, told as FILE_KEYS.
+) -> tuple[str, Query]:
+    """The level of a C-MOVE-RQ or C-GET-RQ, and the query that finds its instances, told as FILE_KEYS.
 
     Args:
         strict: refuse identifiers without the unique keys of the levels above, where no relational retrieve was
@@ -163,8 +161,7 @@ def read_retrieve(
         other = [tag for tag in identifier if tag > SPECIFIC_CHARACTER_SET and tag not in allowed]
         if other:
             raise DataSetMismatchError("a retrieve is asked for by unique keys only", offending_element=other[0])
-    query = Query(ARCHIVE_LEVELS[IMAGE], match, FILE_KEYS)
-    return level, tuple(_in_parts(query, UNIQUE_KEYS[level]))
+    return level, Query(ARCHIVE_LEVELS[IMAGE], match, FILE_KEYS)
 
 
 def _unique_values(identifier: DataSet, tag: int) -> list[str]:
@@ -173,23 +170,6 @@ def _unique_values(identifier: DataSet, tag: int) -> list[str]:
     if any("*" in value or "?" in value or value == _DOUBLE_QUOTES for value in values):
         raise DataSetMismatchError(f"{keyword_of(tag)} of a retrieve is no single value", offending_element=tag)
     return values
-
-
-def _in_parts(query: Query, unique: int) -> Iterator[Query]:
-    """One query for every so many UIDs. Raises: OutputError for a long list in another key."""
-    keyword = keyword_of(unique)
-    for name, value in query.match.items():
-        if name != keyword and value.count("\\") >= _LIST_LIMIT:
-            raise OutputError(f"more than {_LIST_LIMIT} values of {name}", hint="ask for fewer at a time")
-    value = query.match.get(keyword, "")
-    values = value.split("\\") if isinstance(value, str) else list(value)
-    if len(values) <= _LIST_LIMIT or vr_of(unique) != "UI":
-        yield query
-        return
-    values = list(dict.fromkeys(values))
-    for start in range(0, len(values), _LIST_LIMIT):
-        match = {**query.match, keyword: values[start : start + _LIST_LIMIT]}
-        yield Query(query.level, match, query.keys, query.limit, 0, False, query.fuzzy, query.combined)
 
 
 def _value(found: Element | None) -> str:

@@ -170,27 +170,26 @@ class RetrieveSCP:
         model = models[abstract_syntax]
         if self._require_find and not association.contexts.transfer_syntaxes(model.find):
             raise RetrieveRefusedError(f"{model.name} FIND was not negotiated, and is required here")
-        level, queries = read_retrieve(
+        level, query = read_retrieve(
             decode(data, transfer_syntax),
             model,
             decode_retrieve_extended(agreed_information(association, abstract_syntax)),
             strict=self._strict,
         )
-        files = self._found(queries)
+        files = self._found(query)
         log.info("%s retrieves at %s level: %d objects", association.rq.calling_ae_title, level, len(files))
         return files, model
 
-    def _found(self, queries: Sequence[Query]) -> list[File]:
+    def _found(self, query: Query) -> list[File]:
         """Where the objects are and what their headers say, as the index has it."""
         catch_up(self._archive)
         files: list[File] = []
-        for query in queries:
-            for row in select_values(self._archive.index, query):
-                instance, sop_class, syntax, offset, size, path = row
-                assert isinstance(offset, int)
-                assert isinstance(size, int)
-                header = FileHeader(str(sop_class), str(instance), str(syntax), offset, max(0, size - offset))
-                files.append(File(os.path.join(self._archive.root, str(path)), header))
+        for row in select_values(self._archive.index, query):
+            instance, sop_class, syntax, offset, size, path = row
+            assert isinstance(offset, int)
+            assert isinstance(size, int)
+            header = FileHeader(str(sop_class), str(instance), str(syntax), offset, max(0, size - offset))
+            files.append(File(os.path.join(self._archive.root, str(path)), header))
         return files
 
 
