@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from dcmkit.cli.output import Progress
-from dcmkit.cli.retrieval_report import Outcome, ReportError
+from dcmkit.cli.report import ReportError
+from dcmkit.cli.retrieval_report import Outcome
 from dcmkit.dataset.elements import element
 from dcmkit.errors import AssociationAbortedError, ExitCode, InputError, NetworkError
 from dcmkit.services.retrieve_jobs import Result

@@ -90,7 +90,7 @@ _OPTIONS = (
     click.option("--series", metavar="UID", multiple=True, help="this series (of the study given with --study)"),
     click.option("--instance", "instances", metavar="UID", multiple=True, help="this SOP instance"),
     click.option("--accession", "accessions", metavar="NUMBER", multiple=True, help="studies with this number"),
-    click.option("--patient", "patients", metavar="ID", multiple=True, help="all studies of this patient"),
+    click.option("--patient", "--patient-id", "patients", metavar="ID", multiple=True, help="studies of this patient"),
     click.option(
         "--list", "lists", metavar="FILE", multiple=True,
         help="what a list names: CSV with a header of keywords, JSON lines of findscu, or study UIDs (-: stdin)",

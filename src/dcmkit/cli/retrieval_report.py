@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dcmkit.cli.output import say
+from dcmkit.cli.report import Report
 from dcmkit.dataset.dictionary import keyword_of
-from dcmkit.errors import ExitCode, OutputError
+from dcmkit.errors import ExitCode
 from dcmkit.logs import get_logger
 from dcmkit.protocol.status import FAILURE, category
 
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from dcmkit.services.retrieve_scu import Arrival, Counts
 
 log = get_logger("retrieve")
-
-
-class ReportError(OutputError):
-    """The report cannot be written."""
-
-    exit_code = ExitCode.CANNOT_WRITE_REPORT
 
 
 class Outcome:
@@ -52,11 +46,7 @@ class Outcome:
         self._codes: list[ExitCode] = []
         self._counted: dict[str, int] = {}
         self._labels: dict[str, int] = {}
-        self._path = report
-        try:
-            self._report = open(report, "w", encoding="utf-8") if report else None  # noqa: SIM115 - close()
-        except OSError as error:
-            raise ReportError(f"report {report} cannot be written: {error.strerror}") from None
+        self._report = Report(report)
 
     def expect(self, requests: Sequence[Request]) -> None:
         """These are about to be made."""
@@ -69,7 +59,7 @@ class Outcome:
         """A row of a list that says nothing."""
         self._fail(error.exit_code)
         say(str(error))
-        self._write({"request": None, "complete": False, "problems": [str(error)]})
+        self._report.write({"request": None, "complete": False, "problems": [str(error)]}, flush=True)
 
     def failed(self, label: str, error: DcmkitError) -> None:
         """Something wanted that could not be asked for."""
@@ -77,13 +67,13 @@ class Outcome:
         said = str(error)
         said = said if said.startswith(f"{label}: ") else f"{label}: {said}"
         say(said)
-        self._write({"request": label, "complete": False, "problems": [said]})
+        self._report.write({"request": label, "complete": False, "problems": [said]}, flush=True)
 
     def arrived(self, request: Request, arrival: Arrival) -> None:
         """An object came."""
         if self.progress is not None:
             self.progress.advance()
-        if self._report is not None:
+        if self._report:
             row = {
                 "object": arrival.sop_instance_uid,
                 "request": request.label,
@@ -92,7 +82,7 @@ class Outcome:
                 "comment": arrival.comment,
                 "file": arrival.path,
             }
-            self._write(row, flush=False)
+            self._report.write(row)
 
     def pending(self, request: Request, counts: Counts) -> None:
         """The peer counts: progress where objects go somewhere else."""
@@ -116,7 +106,7 @@ class Outcome:
                 say(f"{label}: {sentence}")
         if found is not None and found.warnings:
             say(f"{label}: {found.warnings} objects were stored with a warning")
-        self._write(_row(result))
+        self._report.write(_row(result), flush=True)
         if not result.complete and self._on_failure is not None:
             self._on_failure(result)
 
@@ -128,31 +118,9 @@ class Outcome:
     def _fail(self, code: ExitCode) -> None:
         self._codes.append(code)
 
-    # --- the report ---
-
-    def _write(self, row: dict[str, Any], *, flush: bool = True) -> None:
-        if self._report is None:
-            return
-        import json
-
-        try:
-            self._report.write(json.dumps(row) + "\n")
-            if flush:
-                self._report.flush()
-        except OSError as error:
-            report, self._report = self._report, None
-            with suppress(OSError):
-                report.close()
-            raise ReportError(f"report {self._path} cannot be written: {error.strerror}") from None
-
     def close(self) -> None:
         """Finish the report."""
-        report, self._report = self._report, None
-        if report is not None:
-            try:
-                report.close()
-            except OSError as error:
-                raise ReportError(f"report {self._path} cannot be written: {error.strerror}") from None
+        self._report.close()
 
     def exit_code(self) -> ExitCode:
         """All, some or none; and where it is none, why, if it is always the same."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dcmkit.errors import NetworkError, NoPresentationContextError, UsageError
+from dcmkit.errors import NoPresentationContextError, UsageError
 from dcmkit.logs import get_logger
 from dcmkit.net.association import Association
 from dcmkit.protocol.message import C_STORE_RQ
@@ -19,7 +19,7 @@ from dcmkit.protocol.pdu import PresentationContextRQ
 from dcmkit.protocol.user_information import Role
 from dcmkit.services.association_request import association_request
 from dcmkit.services.retrieve_plan import all_sop_classes
-from dcmkit.services.retrieve_scu import Answer, Arrivals, ask
+from dcmkit.services.retrieve_scu import Answer, Arrivals, OwnAssociation, ask
 from dcmkit.services.storage import StorageSCP
 from dcmkit.services.tally import Tally, tally
 from dcmkit.uids import (
@@ -170,7 +170,7 @@ def _split(sop_classes: Sequence[str], size: int) -> list[tuple[str, ...]]:
     return [tuple(sop_classes[start : start + size]) for start in range(0, len(sop_classes), size)]
 
 
-class GetSCU:
+class GetSCU(OwnAssociation):
     """Retrieves by C-GET, one request after the other; its association is used as long as it suits.
 
     Args:
@@ -209,7 +209,7 @@ class GetSCU:
         self._cancel_after = cancel_after
         self._arrivals: Arrivals | None = None
         self._storage = StorageSCP(destination, requestor=True, on_object=self._take)
-        self._association: Association | None = None
+        super().__init__()
         self._proposal = Proposal(())
 
     def association(self, proposal: Proposal | None = None) -> Association:
@@ -295,24 +295,3 @@ class GetSCU:
     def _take(self, received: Received) -> None:
         assert self._arrivals is not None
         self._arrivals.take(received)
-
-    def interrupt(self) -> None:
-        """From another thread: end at the next message."""
-        association = self._association
-        if association is not None:
-            association.interrupt()
-
-    def drop(self) -> None:
-        """The association is over, or not to be used any more."""
-        association, self._association = self._association, None
-        if association is not None:
-            association.abort()
-
-    def close(self) -> None:
-        """Release the association."""
-        association, self._association = self._association, None
-        if association is not None:
-            try:
-                association.release()
-            except NetworkError as error:
-                log.warning("the association was not released in order: %s", error)

@@ -11,7 +11,7 @@ import threading
 from itertools import count
 from typing import TYPE_CHECKING
 
-from dcmkit.errors import NetworkError, NoPresentationContextError, UsageError
+from dcmkit.errors import NoPresentationContextError, UsageError
 from dcmkit.logs import get_logger
 from dcmkit.net.association import Association
 from dcmkit.net.dispatch import AssociationThreads
@@ -20,7 +20,7 @@ from dcmkit.protocol.pdu import PresentationContextRQ
 from dcmkit.services.application_entity import ApplicationEntity
 from dcmkit.services.association_request import association_request
 from dcmkit.services.get_scu import IDENTIFIER_SYNTAXES
-from dcmkit.services.retrieve_scu import Arrivals, ask
+from dcmkit.services.retrieve_scu import Arrivals, OwnAssociation, ask
 from dcmkit.services.storage import StorageSCP
 from dcmkit.services.tally import Tally, tally
 from dcmkit.services.verification import VerificationSCP
@@ -207,7 +207,7 @@ class _Storage(StorageSCP):
         return None if super().transfer_syntaxes(abstract_syntax) is None else self._transfer_syntaxes
 
 
-class MoveSCU:
+class MoveSCU(OwnAssociation):
     """Retrieves by C-MOVE, one request after the other on one association.
 
     Args:
@@ -247,7 +247,7 @@ class MoveSCU:
         self._identifier_syntaxes = tuple(identifier_syntaxes)
         self._cancel_after = cancel_after
         self._wait = wait
-        self._association: Association | None = None
+        super().__init__()
 
     def association(self) -> Association:
         """An association for C-MOVE and C-FIND. Raises: NetworkError."""
@@ -325,24 +325,3 @@ class MoveSCU:
                 )
 
         return watch
-
-    def interrupt(self) -> None:
-        """From another thread: end at the next message."""
-        association = self._association
-        if association is not None:
-            association.interrupt()
-
-    def drop(self) -> None:
-        """The association is over, or not to be used any more."""
-        association, self._association = self._association, None
-        if association is not None:
-            association.abort()
-
-    def close(self) -> None:
-        """Release the association."""
-        association, self._association = self._association, None
-        if association is not None:
-            try:
-                association.release()
-            except NetworkError as error:
-                log.warning("the association was not released in order: %s", error)

@@ -13,6 +13,7 @@ from dcmkit.dataset.elements import DataSet, decode, encode, text
 from dcmkit.errors import (
     AssociationAbortedError,
     InvalidDataSetError,
+    NetworkError,
     NoPresentationContextError,
     PeerTimeoutError,
     ProtocolError,
@@ -35,6 +36,35 @@ log = get_logger("retrieve")
 
 FAILED_SOP_INSTANCE_UID_LIST = 0x00080058
 SPECIFIC_CHARACTER_SET = 0x00080005
+
+
+class OwnAssociation:
+    """What holds one association at a time, made when it is needed."""
+
+    def __init__(self) -> None:
+        self._association: Association | None = None
+
+    def interrupt(self) -> None:
+        """From another thread: end at the next message."""
+        association = self._association
+        if association is not None:
+            association.interrupt()
+
+    def drop(self) -> None:
+        """The association is over, or not to be used any more."""
+        association, self._association = self._association, None
+        if association is not None:
+            association.abort()
+
+    def close(self) -> None:
+        """Release the association."""
+        association, self._association = self._association, None
+        if association is not None:
+            try:
+                association.release()
+            except NetworkError as error:
+                log.warning("the association was not released in order: %s", error)
+
 
 IDENTIFIER_LIMIT = 16 * 1024 * 1024
 """Longest identifier taken from a peer, in bytes."""

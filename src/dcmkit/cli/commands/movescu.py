@@ -181,6 +181,7 @@ class _Adding:
         for line in (
             f"the peer does not know the AE title {title}; its administrator must add it:",
             f"  in general: AE title {title}, address {host}, port {port}",
+            f"  dcmkit qrscp: --move-destination {title}={host}:{port}",
             f"  DCMTK's dcmqrscp.cfg, HostTable: {name} = ({title}, {host}, {port})",
             f'  Orthanc, DicomModalities: "{name}" : [ "{title}", "{host}", {port} ]',
         ):

@@ -8,9 +8,10 @@ import click
 
 from dcmkit.cli.options import Peer, build, peer_argument, settings_options, tool
 from dcmkit.cli.output import Progress, say
+from dcmkit.cli.report import Report
 from dcmkit.dataset.files import find_files
 from dcmkit.dataset.part10 import read_file_header
-from dcmkit.errors import DcmkitError, ExitCode, NoInputError, OutputError
+from dcmkit.errors import DcmkitError, ExitCode, NoInputError
 from dcmkit.logs import get_logger
 from dcmkit.services.sending import File, Sent
 from dcmkit.services.storage_scu import send_files
@@ -104,18 +105,14 @@ class Outcome:
         self.done = 0
         self.failed = 0
         self._reasons: set[ExitCode] = set()
-        self._path = report
-        try:
-            self._report = open(report, "w", encoding="utf-8") if report else None  # noqa: SIM115 - close()
-        except OSError as error:
-            raise ReportError(f"report {report} cannot be written: {error.strerror}") from error
+        self._report = Report(report)
 
     def unreadable(self, path: str, error: DcmkitError) -> None:
         """A file that cannot be sent."""
         self.failed += 1
         self._reasons.add(error.exit_code)
         say(f"{path}: {error}")
-        self._write({"file": path, "status": None, "comment": str(error)})
+        self._report.write({"file": path, "status": None, "comment": str(error)})
 
     def add(self, sent: Sent) -> None:
         """A file that was sent, or could not be."""
@@ -130,9 +127,9 @@ class Outcome:
             self._reasons.add(sent.error.exit_code if sent.error is not None else ExitCode.REQUEST_FAILED)
             status = "" if sent.status is None else f"refused with status 0x{sent.status:04X}: "
             say(f"{sent.path}: {status}{sent.comment}")
-        if self._report is not None:
+        if self._report:
             status_text = None if sent.status is None else f"{sent.status:04X}"
-            self._write(
+            self._report.write(
                 {
                     "file": sent.path,
                     "sop_class_uid": sent.sop_class_uid,
@@ -145,24 +142,9 @@ class Outcome:
                 }
             )
 
-    def _write(self, row: dict[str, object]) -> None:
-        if self._report is None:
-            return
-        import json
-
-        try:
-            self._report.write(json.dumps(row) + "\n")
-        except OSError as error:
-            self._report = None
-            raise ReportError(f"report {self._path} cannot be written: {error.strerror}") from error
-
     def close(self) -> None:
         """Finish the report."""
-        if self._report is not None:
-            try:
-                self._report.close()
-            except OSError as error:
-                raise ReportError(f"report {self._path} cannot be written: {error.strerror}") from error
+        self._report.close()
 
     def exit_code(self) -> ExitCode:
         """All, some or none; and where it is none, whether the peer just does not take such objects."""
@@ -172,9 +154,3 @@ class Outcome:
         if self._reasons == {ExitCode.NO_PRESENTATION_CONTEXT} and not self.done:
             return ExitCode.NO_PRESENTATION_CONTEXT
         return ExitCode.PARTLY_DONE if self.done else ExitCode.NOTHING_DONE
-
-
-class ReportError(OutputError):
-    """The report cannot be written."""
-
-    exit_code = ExitCode.CANNOT_WRITE_REPORT
