@@ -68,7 +68,15 @@ def test_values_in_sequences(syntax: str, defined: bool):
     )
     found = columns(record(syntax, more=[(0x00400275, "SQ", items)]), SERIES)
     assert found["RequestAttributesSequence_RequestedProcedureID"] == "R1\\R2"
-    assert found["RequestAttributesSequence_ScheduledProcedureStepID"] == "S1"
+    assert found["RequestAttributesSequence_ScheduledProcedureStepID"] == "S1\\"  # the second item has its place
+
+
+def test_a_value_with_a_backslash_takes_one_place():
+    items = Items([[(0x00080100, "SH", b"A\\B")], [(0x00080104, "LO", b"x")], [(0x00080100, "SH", b"C")]])
+    found = columns(record(more=[(0x00081032, "SQ", items)]), STUDY)
+    assert found["ProcedureCodeSequence_CodeValue"] == "A\\\\C"
+    assert found["ProcedureCodeSequence_CodeMeaning"] == "\\x\\"
+    assert found["ProcedureCodeSequence_CodingSchemeDesignator"] is None
 
 
 def test_an_item_with_its_own_character_set():

@@ -16,6 +16,7 @@ from dcmkit.services.models import PATIENT_ROOT, STUDY_ROOT
 from dcmkit.settings import RequestorSettings
 from dcmkit.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from tests.archive.objects import archive_in, put
+from tests.dataset.encoding import Items
 from tests.net.server import assert_alive, associate, listening
 from tests.services.test_identifier import identifier
 
@@ -223,6 +224,21 @@ def test_models_not_offered_are_not_negotiated(archive):
         association = associate(listener.port, *CONTEXTS)
         assert list(association.contexts.contexts) == [1]
         association.release()
+
+
+def test_keys_of_a_sequence_match_in_one_item(archive):
+    def codes(*pairs):
+        return [(0x00081032, "SQ", Items([[(0x00080100, "SH", a), (0x00080102, "SH", b)] for a, b in pairs]))]
+
+    put(archive, "1.3.1", study="1.3", series="1.3.0", more=codes((b"A", b"DCM"), (b"B", b"SCT")))
+    put(archive, "1.4.1", study="1.4", series="1.4.0", more=codes((b"A", b"SCT"), (b"B", b"DCM"), (b"A", b"SCT")))
+    wanted = identifier(None, CodeValue="A", CodingSchemeDesignator="SCT")
+    with listening([FindSCP(archive)]) as listener:
+        found, final, _ = ask(listener.port, identifier(ProcedureCodeSequence=[wanted]))
+    assert final.status == 0
+    assert values(found, 0x0020000D) == ["1.4"]
+    (items,) = values(found, 0x00081032)
+    assert [[each.value for each in item.values()] for item in items] == [["A", "SCT"], ["A", "SCT"]]
 
 
 @pytest.mark.parametrize("name", ["*?*?*?*?*?*?*?*?*?*?*?*?*?*?*?*?*x", "*" * 5000 + "x", "%_%_%_%", "?" * 64])

@@ -93,6 +93,7 @@ def test_sequences_match_inside_of_items():
     (sequence,) = [field for field in asked.fields if field.items]
     assert isinstance(sequence, Field)
     assert [field.tag for field in sequence.items] == [0x00321060, 0x00400009, 0x00401001]
+    assert asked.sequences == (((sequence.items[1].column, sequence.items[2].column), ("S*", "")),)
     assert not asked.complete
 
 
@@ -101,6 +102,7 @@ def test_a_sequence_without_keys_asks_for_all_that_is_known(items):
     asked = ask(identifier(ProcedureCodeSequence=items))
     (sequence,) = [field for field in asked.fields if field.items]
     assert [field.tag for field in sequence.items] == [0x00080100, 0x00080102, 0x00080104]
+    assert asked.sequences == ()
     assert asked.complete
 
 

@@ -24,7 +24,8 @@ class Attribute(NamedTuple):
     Attributes:
         keyword: the name of its column too; for an attribute in a sequence, `SequenceKeyword_Keyword`.
         level: the table its column is in.
-        sequence: the tag of the sequence whose items hold it, or 0. Values of several items are joined by backslashes.
+        sequence: the tag of the sequence whose items hold it, or 0. The values of the items are joined by
+            backslashes; where an item has none, its place is empty.
     """
 
     keyword: str

@@ -1,6 +1,7 @@
 """The index: SQLite in WAL mode, one writer, read-only connections from a pool. A cache of what the files say.
 
-SQL stays in what SQLite 3.35 and PostgreSQL share. Connections are made when first used and never cross a fork.
+SQL stays in what SQLite 3.35 and PostgreSQL share, and a function or two that can be given to either. Connections are
+made when first used and never cross a fork.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from dcmkit.archive import schema
 from dcmkit.archive.attributes import INSTANCE, LEVELS, PATIENT, SERIES, SERIES_INSTANCE_UID, STUDY, STUDY_INSTANCE_UID
+from dcmkit.archive.items import SAME_ITEM, same_item
 from dcmkit.archive.record import Record
 from dcmkit.errors import IndexDamagedError, OutputError
 from dcmkit.logs import get_logger
@@ -331,6 +333,7 @@ class Index:
             connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA case_sensitive_like = ON")
+            connection.create_function(SAME_ITEM, -1, same_item, deterministic=True)
             return connection
 
     def find(self, sop_instance_uid: str) -> list[tuple[str, str, int]]:

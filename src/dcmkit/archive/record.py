@@ -130,9 +130,8 @@ class Record:
             own = item.get(SPECIFIC_CHARACTER_SET)
             charset = self.charset if own is None else character_set(own)
             text = _text(item.get(attribute.tag, b""), charset)
-            if text:
-                found.append(text)
-        return "\\".join(found)
+            found.append(text.partition("\\")[0])  # a value of its own for each item
+        return "\\".join(found) if any(found) else ""
 
     def columns(self, level: str) -> list[str | int | None]:
         """The values of `schema.columns_of(level)`; None for what is missing or empty."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from dcmkit.archive.items import with_matching_items
 from dcmkit.archive.query import select_values
 from dcmkit.dataset.dictionary import keyword_of
 from dcmkit.dataset.elements import decode
@@ -29,6 +30,7 @@ from dcmkit.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, UNCOMPRESSED
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from dcmkit.archive.query import Value
     from dcmkit.archive.store import Archive
     from dcmkit.net.association import Association
     from dcmkit.protocol.user_information import SOPClassExtended
@@ -163,14 +165,21 @@ class FindSCP:
                 break
         return (STATUS_CANCEL if cancelled.said_so() else STATUS_SUCCESS), told
 
-    def _rows(self, asked: Asked, stop: Callable[[], bool]) -> Iterator[tuple[str | int | None, ...]]:
+    def _rows(self, asked: Asked, stop: Callable[[], bool]) -> Iterator[Sequence[Value]]:
         if self._archive.committer.behind and self._fresh():
             catch_up(self._archive)
         unique = keyword_of(UNIQUE_KEYS[asked.level])
         place = asked.query.keys.index(unique)
         for row in select_values(self._archive.index, asked.query, self._archive.keywords, stop=stop):
             if row[place] or asked.level == PATIENT:  # what has no UID cannot be an answer (PS3.4 C.2.2.1.1)
-                yield row
+                yield _refined(row, asked) if asked.sequences else row
+
+
+def _refined(row: Sequence[Value], asked: Asked) -> Sequence[Value]:
+    """What the index cannot do to a row."""
+    for places, keys in asked.sequences:
+        row = with_matching_items(row, places, keys)
+    return row
 
 
 class Watch:

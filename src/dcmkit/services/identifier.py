@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from dcmkit.archive.attributes import BY_KEYWORD
+from dcmkit.archive.items import Keys
 from dcmkit.archive.query import Query, is_key, is_known
 from dcmkit.dataset.dictionary import keyword_of, vr_of
 from dcmkit.dataset.elements import DataSet, Element, text
@@ -53,6 +54,7 @@ class Asked(NamedTuple):
         fields: the elements of an answer; a row has the values of the query's keys.
         complete: every key is supported; else the pending status is FF01 (PS3.4 C.4.1.1.4).
         charset: Specific Character Set to answer in.
+        sequences: of each whose items are to match: where a row has its columns, and the keys in their order.
     """
 
     level: str
@@ -60,6 +62,7 @@ class Asked(NamedTuple):
     fields: tuple[Field, ...]
     complete: bool
     charset: str
+    sequences: tuple[tuple[tuple[int, ...], Keys], ...] = ()
 
 
 def level_of(identifier: DataSet, model: Model) -> str:
@@ -123,6 +126,7 @@ def read_query(
         fields,
         reader.complete,
         charset if len(charset) <= _TERM_LIMIT else "",
+        tuple(reader.sequences),
     )
 
 
@@ -211,6 +215,7 @@ class _Reader:
         self.keys: list[str] = []
         self.fields: dict[int, Field] = {}
         self.complete = True
+        self.sequences: list[tuple[tuple[int, ...], Keys]] = []
         self._level = level
         self._extra = extra
 
@@ -273,14 +278,19 @@ class _Reader:
             known = [a for a in BY_KEYWORD.values() if a.sequence == tag and is_known(a.keyword, self._level)]
             wanted = {attribute.tag: Element(attribute.vr, "") for attribute in known}
         fields: list[Field] = []
+        keys: dict[int, str] = {}
         for inner, found in sorted(wanted.items()):
             if inner & 0xFFFF and inner > SPECIFIC_CHARACTER_SET:
                 keyword = f"{sequence}_{keyword_of(inner)}"
                 fields.append(Field(inner, vr_of(inner) if vr_of(inner) != "UN" else found.vr, self._column(keyword)))
                 if not isinstance(found.value, list):
                     self._match(keyword, _value(found))
+                    keys[fields[-1].column] = _value(found)
         if not wanted:
             self.complete = False
+        keys.pop(-1, None)
+        if any(keys.values()):
+            self.sequences.append((tuple(keys), tuple(keys.values())))
         if any(field.column >= 0 for field in fields):
             self.fields[tag] = Field(tag, "SQ", -1, "", tuple(fields))
         else:
