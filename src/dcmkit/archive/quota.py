@@ -176,7 +176,7 @@ class Keeper:
 
     def _try(self) -> None:
         try:
-            self._enforce()
+            self.settle()
         except DcmkitError as error:
             log.error("the quota is not kept: %s", error.message)
 
