@@ -8,6 +8,7 @@ Prints a table to stdout and writes benchmarks/results/BENCH.json. Exit code 1 w
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -104,6 +105,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    compileall.compile_dir(ROOT / "src", quiet=2)  # as installed; Python may not write its caches by itself here
     if absent():
         print(f"absent here: {', '.join(absent())}")
     missed = False
