@@ -121,6 +121,15 @@ class DataSetMismatchError(InvalidDataSetError):
     http_status = 409
 
 
+class UnsupportedSyntaxError(InputError):
+    """What is asked of a transfer syntax is more than it, or the codecs of this installation, can do."""
+
+    exit_code = ExitCode.INVALID_INPUT_FILE
+    dimse_status = 0x0122
+    """SOP class not supported (PS3.7 C.5.27): the one status that says the object is well, and not for here."""
+    http_status = 406
+
+
 class SOPClassNotSupportedError(DcmkitError):
     """A request for a SOP class that is not its presentation context's, or not offered (PS3.7 C.5.27)."""
 
