@@ -12,6 +12,8 @@ from functools import lru_cache
 
 _PATH = os.path.join(os.path.dirname(__file__), "dictionary.txt")
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
+_KEPT = 4096
+"""Tags whose entries are kept at hand; a peer may ask for any."""
 _REPEATING = ((2, 4), (6, 8), (6, 7), (4, 7), (4, 8))
 """Where the digits that repeat stand in the tags of repeating elements."""
 _PRIVATE_CREATORS = range(0x10, 0x100)
@@ -50,6 +52,7 @@ def _entry(tag: int) -> str:
     return ""
 
 
+@lru_cache(maxsize=_KEPT)
 def vr_of(tag: int) -> str:
     """The VR of an element; where PS3.6 leaves a choice, its first. `UN` for one it does not know (PS3.5 6.2.2)."""
     if tag & 0xFFFF == 0:
@@ -64,6 +67,7 @@ def vm_of(tag: int) -> str:
     return _entry(tag)[3:].partition(" ")[0]
 
 
+@lru_cache(maxsize=_KEPT)
 def keyword_of(tag: int) -> str:
     """The keyword of an element; "" for one PS3.6 does not know."""
     return _entry(tag).rpartition(" ")[2]
