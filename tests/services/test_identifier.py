@@ -145,6 +145,23 @@ def test_what_was_negotiated_goes_into_the_query():
     assert (query.fuzzy, query.combined, query.limit) == (True, True, 6)
 
 
+def test_times_in_a_zone_need_columns_nobody_asked_for():
+    found = identifier("IMAGE", ContentTime="10-12", AcquisitionDateTime="", TimezoneOffsetFromUTC="+0100")
+    asked = ask(found, extended=FindExtended(timezone=True), timezone="Europe/Berlin")
+    assert asked.query.zones == ("+0100", "Europe/Berlin")
+    assert asked.query.match == {"ContentTime": "10-12"}
+    assert asked.adjustment is not None
+    keys = asked.query.keys
+    (pair,) = asked.adjustment.pairs
+    assert [keys[place] for place in (asked.adjustment.zone, *pair, *asked.adjustment.date_times)] == [
+        "TimezoneOffsetFromUTC", "ContentDate", "ContentTime", "AcquisitionDateTime",
+    ]  # fmt: skip
+    assert {field.tag: field.value for field in asked.fields}[0x00080201] == "+0100"
+    assert 0x00080023 not in {field.tag for field in asked.fields}
+    assert ask(found).adjustment is None
+    assert ask(found).query.zones is None
+
+
 def test_an_endless_character_set_is_none():
     assert ask(identifier(SpecificCharacterSet="ISO_IR 100")).charset == "ISO_IR 100"
     assert ask(identifier(SpecificCharacterSet="\\ISO 2022 IR 87" * 100)).charset == ""

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from dcmkit.archive import schema
 from dcmkit.archive.attributes import INSTANCE, LEVELS, PATIENT, SERIES, SERIES_INSTANCE_UID, STUDY, STUDY_INSTANCE_UID
-from dcmkit.archive.items import SAME_ITEM, same_item
+from dcmkit.archive.planning import FUNCTIONS
 from dcmkit.archive.record import Record
 from dcmkit.errors import IndexDamagedError, OutputError
 from dcmkit.logs import get_logger
@@ -333,7 +333,8 @@ class Index:
             connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA case_sensitive_like = ON")
-            connection.create_function(SAME_ITEM, -1, same_item, deterministic=True)
+            for function in FUNCTIONS:
+                connection.create_function(function.__name__, -1, function)
             return connection
 
     def find(self, sop_instance_uid: str) -> list[tuple[str, str, int]]:

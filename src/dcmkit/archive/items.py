@@ -14,9 +14,6 @@ from functools import lru_cache
 from dcmkit.archive.attributes import BY_KEYWORD
 from dcmkit.archive.matching import EMPTY, VALUE_LIMIT
 
-SAME_ITEM = "same_item"
-"""What SQL calls the function: the JSON of what `keys_of` gives for a sequence, then its columns."""
-
 Column = str | int | None
 Keys = tuple[str, ...]
 """One matching value for each attribute; "" matches all."""
@@ -40,7 +37,7 @@ def needs_items(keys: Mapping[str, str]) -> bool:
 
 
 def same_item(keys: str, *columns: Column) -> bool:
-    """Whether an item matches all of `keys`."""
+    """Whether an item matches all of `keys`, which are in JSON, in the order of the columns."""
     found = matching_items(_read(keys), columns)
     return found is None or bool(found)
 

@@ -11,9 +11,23 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from dcmkit.archive.attributes import BY_KEYWORD, INSTANCE, LEVELS, PATIENT, SERIES, STUDY
-from dcmkit.archive.items import SAME_ITEM, keys_of, needs_items
+from dcmkit.archive.items import keys_of, needs_items, same_item
 from dcmkit.archive.matching import EMPTY, NOTHING, RANGE, SCAN, Condition, Parameter, combined, condition
+from dcmkit.archive.moments import (
+    DATE_TIMES,
+    DATES,
+    PAIRS,
+    Zones,
+    names_zone,
+    same_combined,
+    same_date_time,
+    same_moment,
+    widened,
+)
 from dcmkit.errors import UsageError
+
+FUNCTIONS = (same_item, same_moment, same_combined, same_date_time)
+"""What SQL calls by its name."""
 
 FILE_COLUMNS = {
     "TransferSyntaxUID": ("i.transfer_syntax_uid", "UI"),
@@ -114,10 +128,11 @@ def plan(
     fuzzy: bool = False,
     combine: bool = False,
     copies: bool = False,
+    zones: Zones | None = None,
 ) -> Plan:
     """How to find the rows of `level` that match. Raises: UsageError for a keyword that is no key."""
     target = LEVELS.index(level)
-    keys = _keys(match, extra, fuzzy, combine)
+    keys = _keys(match, extra, fuzzy, combine, zones or Zones(""))
     here = [key for key in keys if key.level <= target]
     below = [key for key in keys if key.level > target]
     if level == INSTANCE and not copies:
@@ -179,11 +194,13 @@ def _exists(target: int, below: list[_Key]) -> Condition:
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
-def _keys(match: Mapping[str, str | Sequence[str]], extra: Collection[str], fuzzy: bool, combine: bool) -> list[_Key]:
-    found: list[_Key] = []
-    paired: set[str] = set()
-    if combine:
-        found, paired = _pairs(match)
+def _keys(
+    match: Mapping[str, str | Sequence[str]], extra: Collection[str], fuzzy: bool, combine: bool, zones: Zones
+) -> list[_Key]:
+    found, paired = _zoned(match, zones, combine)
+    if combine and not zones.asked:
+        more, both = _pairs(match)
+        found, paired = found + more, paired | both
     sequences = [keys for keys in keys_of(match).values() if needs_items(keys)]
     paired |= {keyword for keys in sequences for keyword, value in keys.items() if value == EMPTY}
     for keyword, value in match.items():
@@ -204,7 +221,60 @@ def _same_item(keys: Mapping[str, str]) -> _Key:
     """An item of a sequence matches all of its keys; that its columns match each says SQL besides, which is quicker."""
     level = BY_KEYWORD[next(iter(keys))].level
     columns = ", ".join(f"{ALIAS[level]}.{keyword}" for keyword in keys)
-    return _Key(LEVELS.index(level), Condition(f"{SAME_ITEM}(?, {columns})", (json.dumps(list(keys.values())),)))
+    return _Key(LEVELS.index(level), Condition(f"same_item(?, {columns})", (json.dumps(list(keys.values())),)))
+
+
+_ZONE = {
+    STUDY: "s.TimezoneOffsetFromUTC",
+    SERIES: "(SELECT z.TimezoneOffsetFromUTC FROM study z WHERE z.id = e.study)",
+    INSTANCE: "(SELECT z.TimezoneOffsetFromUTC FROM series y CROSS JOIN study z ON z.id = y.study"
+    " WHERE y.id = i.series)",
+}
+
+
+def _zoned(match: Mapping[str, str | Sequence[str]], zones: Zones, combine: bool) -> tuple[list[_Key], set[str]]:
+    """Dates and times that are to be compared in another zone than they are stored in."""
+    found: list[_Key] = []
+    taken: set[str] = set()
+    texts = {
+        keyword: text
+        for keyword in match
+        if (keyword in PAIRS or keyword in DATES or keyword in DATE_TIMES)
+        and (text := _joined(match[keyword])).replace("*", "") not in ("", EMPTY)
+    }
+    for keyword, text in texts.items():
+        if keyword in DATE_TIMES:
+            if zones.asked or names_zone(text):
+                level, alias = _place(keyword)
+                sql = f"same_date_time(?, ?, {_ZONE[level]}, ?, {alias}.{keyword})"
+                found.append(_Key(LEVELS.index(level), Condition(sql, (*zones, text))))
+                taken.add(keyword)
+        elif zones.asked and keyword not in taken:
+            date = DATES.get(keyword, keyword)
+            found += _pair_in_zone(date, texts.get(date, ""), texts.get(PAIRS[date], ""), zones, combine)
+            taken |= {date, PAIRS[date]} & set(texts)
+    return found, taken
+
+
+def _pair_in_zone(date: str, dates: str, times: str, zones: Zones, combine: bool) -> list[_Key]:
+    level, alias = _place(date)
+    one = combine and combined(date, dates, PAIRS[date], times) is not None
+    function = "same_combined" if one else "same_moment"
+    sql = f"{function}(?, ?, {_ZONE[level]}, ?, ?, {alias}.{date}, {alias}.{PAIRS[date]})"
+    found = [_Key(LEVELS.index(level), Condition(sql, (*zones, dates, times)))]
+    around = condition(f"{alias}.{date}", "DA", widened(dates)) if dates else None
+    if around is not None:  # an index may help with it
+        found.insert(0, _Key(LEVELS.index(level), around, _rank(date, around)))
+    return found
+
+
+def _place(keyword: str) -> tuple[str, str]:
+    level = BY_KEYWORD[keyword].level
+    return level, ALIAS[level]
+
+
+def _joined(value: str | Sequence[str]) -> str:
+    return (value if isinstance(value, str) else "\\".join(value)).strip(" \0")
 
 
 def _collected(keyword: str, value: str | Sequence[str]) -> list[_Key]:

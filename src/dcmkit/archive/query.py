@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from dcmkit.archive.attributes import BY_KEYWORD, INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 from dcmkit.archive.gathering import LEVEL_OF, gather, padded
 from dcmkit.archive.index import Index
+from dcmkit.archive.moments import Zones
 from dcmkit.archive.planning import ALIAS, FILE_COLUMNS, LAST_RECEIVED, LAST_RECEIVED_COLUMN, Plan, is_key, plan
 from dcmkit.errors import UsageError
 
@@ -83,6 +84,8 @@ class Query:
         copies: at instance level, tell further files of the same SOP Instance too.
         fuzzy: person names match when each word of the value begins a word of the name, in any order.
         combined: a date and a time that are both ranges of the same form are matched as one (C.2.2.2.5).
+        zones: dates with times and date-times are matched as in another time zone (C.2.2.2.1.3); they are told as they
+            are stored.
     """
 
     level: str = STUDY
@@ -93,6 +96,7 @@ class Query:
     copies: bool = False
     fuzzy: bool = False
     combined: bool = False
+    zones: Zones | None = None
 
 
 def select(index: Index, query: Query, extra: Collection[str] = ()) -> Iterator[Row]:
@@ -145,7 +149,15 @@ def is_known(keyword: str, level: str, extra: Collection[str] = ()) -> bool:
 
 
 def _plan(query: Query, extra: Collection[str]) -> Plan:
-    return plan(query.level, query.match, extra, fuzzy=query.fuzzy, combine=query.combined, copies=query.copies)
+    return plan(
+        query.level,
+        query.match,
+        extra,
+        fuzzy=query.fuzzy,
+        combine=query.combined,
+        copies=query.copies,
+        zones=query.zones,
+    )
 
 
 def _numbers(index: Index, query: Query, found: Plan, stop: Stop | None) -> array[int]:

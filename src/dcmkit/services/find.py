@@ -45,7 +45,7 @@ IDENTIFIER_SYNTAXES = (*UNCOMPRESSED, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
 RESPONSE_LIMIT_REACHED = 0xB001
 """PS3.4 C.4.1.1.4: there may be more matches."""
 
-_SUPPORTED = FindExtended(relational=True, combined=True, fuzzy=True)
+_SUPPORTED = FindExtended(relational=True, combined=True, fuzzy=True, timezone=True)
 _LOOK_EVERY = 0.01
 """Seconds between two looks whether a C-CANCEL-RQ has come."""
 _WAITS, _WAITS_PER_SECOND = 20, 2
@@ -64,6 +64,7 @@ class FindSCP:
         limit: the most answers to one request; 0 for no limit.
         charset: Specific Character Set to answer in where the request names none.
         override_charset: answer in `charset` whatever the request names.
+        timezone: of objects that do not say theirs, a name or an offset; "" for that of the system.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class FindSCP:
         limit: int = 0,
         charset: str = "",
         override_charset: bool = False,
+        timezone: str = "",
     ) -> None:
         self._archive = archive
         self._models = {uid: model for uid, model in BY_FIND.items() if model in models}
@@ -82,6 +84,7 @@ class FindSCP:
         self._limit = limit
         self._charset = charset
         self._override = override_charset
+        self._timezone = timezone
         self._fresh = _Allowance()
         self.handlers: dict[type[Message], Handler] = {C_FIND_RQ: self._find}
 
@@ -90,7 +93,7 @@ class FindSCP:
         return IDENTIFIER_SYNTAXES if abstract_syntax in self._models else None
 
     def extended(self, item: SOPClassExtended) -> bytes | None:
-        """Relational queries, fuzzy matching of names, dates and times as one: yes, where asked (PS3.4 C.5.1.1)."""
+        """What PS3.4 C.5.1.1 lets one ask for, but for views of enhanced images: yes, where asked."""
         asked = decode_find_extended(item.information)
         agreed = FindExtended(*[wanted and offered for wanted, offered in zip(asked, _SUPPORTED, strict=True)])
         return encode_extended(agreed, len(item.information)) if item.information else None
@@ -138,6 +141,7 @@ class FindSCP:
             extra=self._archive.keywords,
             strict=self._strict,
             limit=self._limit + 1 if self._limit else 0,
+            timezone=self._timezone,
         )
         if self._override or (self._charset and not asked.charset):
             asked = asked._replace(charset=self._charset)
@@ -172,14 +176,14 @@ class FindSCP:
         place = asked.query.keys.index(unique)
         for row in select_values(self._archive.index, asked.query, self._archive.keywords, stop=stop):
             if row[place] or asked.level == PATIENT:  # what has no UID cannot be an answer (PS3.4 C.2.2.1.1)
-                yield _refined(row, asked) if asked.sequences else row
+                yield _refined(row, asked) if asked.sequences or asked.adjustment else row
 
 
 def _refined(row: Sequence[Value], asked: Asked) -> Sequence[Value]:
     """What the index cannot do to a row."""
     for places, keys in asked.sequences:
         row = with_matching_items(row, places, keys)
-    return row
+    return row if asked.adjustment is None else asked.adjustment.row(row)
 
 
 class Watch:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dcmkit.archive.attributes import BY_KEYWORD
 from dcmkit.archive.items import Keys
+from dcmkit.archive.moments import DATE_TIMES, DATES, PAIRS, Adjustment, Zones, is_offset
 from dcmkit.archive.query import Query, is_key, is_known
 from dcmkit.dataset.dictionary import keyword_of, vr_of
 from dcmkit.dataset.elements import DataSet, Element, text
@@ -31,6 +32,7 @@ from dcmkit.services.models import (
 
 RETRIEVE_AE_TITLE = 0x00080054
 INSTANCE_AVAILABILITY = 0x00080056
+TIMEZONE_OFFSET_FROM_UTC = 0x00080201
 _STORAGE_MEDIA = frozenset({0x00880130, 0x00880140})
 """Storage Media File-Set ID and UID: for what is not online."""
 _DOUBLE_QUOTES = '""'
@@ -55,6 +57,7 @@ class Asked(NamedTuple):
         complete: every key is supported; else the pending status is FF01 (PS3.4 C.4.1.1.4).
         charset: Specific Character Set to answer in.
         sequences: of each whose items are to match: where a row has its columns, and the keys in their order.
+        adjustment: of the times of a row to the zone of the request.
     """
 
     level: str
@@ -63,6 +66,7 @@ class Asked(NamedTuple):
     complete: bool
     charset: str
     sequences: tuple[tuple[tuple[int, ...], Keys], ...] = ()
+    adjustment: Adjustment | None = None
 
 
 def level_of(identifier: DataSet, model: Model) -> str:
@@ -83,6 +87,7 @@ def read_query(
     extra: Collection[str] = (),
     strict: bool = False,
     limit: int = 0,
+    timezone: str = "",
 ) -> Asked:
     """What a C-FIND-RQ asks for.
 
@@ -94,6 +99,7 @@ def read_query(
         extra: the archive's further index keywords.
         strict: refuse keys of other levels than PS3.4 C.4.1.3.1.1 allows, where no relational query was negotiated.
         limit: the most answers wanted; 0 for all.
+        timezone: the archive's, a name or an offset; "" for that of the system.
 
     Raises:
         DataSetMismatchError: the identifier does not match the SOP class (A900).
@@ -102,14 +108,18 @@ def read_query(
     if strict and not extended.relational:
         _check_hierarchy(identifier, model, level)
     reader = _Reader(ARCHIVE_LEVELS[level], extra)
+    zones = _zones(identifier, timezone) if extended.timezone else None
+    if zones is not None:
+        reader.fixed(TIMEZONE_OFFSET_FROM_UTC, zones.asked)
     reader.fixed(QUERY_RETRIEVE_LEVEL, level)
     reader.fixed(RETRIEVE_AE_TITLE, retrieve_ae_title)
     for tag, found in identifier.items():
-        if tag > SPECIFIC_CHARACTER_SET and tag not in (QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE):
+        if tag > SPECIFIC_CHARACTER_SET and tag not in reader.fields:
             reader.key(tag, found)
     unique = UNIQUE_KEYS[level]
     if unique not in identifier:
         reader.key(unique, Element(vr_of(unique), ""))
+    adjustment = None if zones is None else reader.adjustment(zones)
     query = Query(
         ARCHIVE_LEVELS[level],
         reader.match,
@@ -117,6 +127,7 @@ def read_query(
         limit=limit,
         fuzzy=extended.fuzzy,
         combined=extended.combined,
+        zones=zones,
     )
     charset = text(identifier, SPECIFIC_CHARACTER_SET)
     fields = tuple(reader.fields[tag] for tag in sorted(reader.fields))
@@ -127,7 +138,20 @@ def read_query(
         reader.complete,
         charset if len(charset) <= _TERM_LIMIT else "",
         tuple(reader.sequences),
+        adjustment,
     )
+
+
+def _zones(identifier: DataSet, timezone: str) -> Zones | None:
+    """The zone the times of a request are in (PS3.4 C.4.1.1.3.1); None where it says nothing of that."""
+    offset = _value(identifier.get(TIMEZONE_OFFSET_FROM_UTC))
+    if not offset:
+        return None
+    if not is_offset(offset):
+        raise DataSetMismatchError(
+            "Timezone Offset From UTC is no offset such as +0100", offending_element=TIMEZONE_OFFSET_FROM_UTC
+        )
+    return Zones(offset, timezone)
 
 
 def read_retrieve(
@@ -263,6 +287,24 @@ class _Reader:
             self.match[keyword] = value
         else:
             self.complete = False
+
+    def adjustment(self, zones: Zones) -> Adjustment | None:
+        """How rows are told in the zone of the request; what that takes becomes a column too."""
+        pairs = {DATES.get(key, key) for key in self.keys if key in PAIRS or key in DATES}
+        date_times = [key for key in self.keys if key in DATE_TIMES]
+        if not pairs and not date_times:
+            return None
+        return Adjustment(
+            zones,
+            self._place(keyword_of(TIMEZONE_OFFSET_FROM_UTC)),
+            tuple((self._place(date), self._place(PAIRS[date])) for date in sorted(pairs)),
+            tuple(map(self._place, date_times)),
+        )
+
+    def _place(self, keyword: str) -> int:
+        if keyword not in self.keys:
+            self.keys.append(keyword)
+        return self.keys.index(keyword)
 
     def _private(self, tag: int, found: Element) -> None:
         """Answered without a value, under the creator the request names (PS3.5 7.8)."""

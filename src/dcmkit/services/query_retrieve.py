@@ -43,6 +43,7 @@ class Offer(NamedTuple):
         charset, override_charset: Specific Character Set of answers where the request names none, or in any case.
         known_only: store the SOP classes of the standard only.
         preferred: transfer syntaxes to choose where they are proposed.
+        timezone: of objects that do not say theirs, a name or an offset; "" for that of the system.
     """
 
     models: tuple[Model, ...] = MODELS
@@ -55,6 +56,7 @@ class Offer(NamedTuple):
     override_charset: bool = False
     known_only: bool = False
     preferred: tuple[str, ...] = ()
+    timezone: str = ""
 
 
 def serve_archives(
@@ -140,6 +142,7 @@ def _entity(
             limit=offer.limit,
             charset=offer.charset,
             override_charset=offer.override_charset,
+            timezone=offer.timezone,
         )
         services.append(Guarded(find, served, "query"))
     retrieve = RetrieveSCP(

@@ -71,6 +71,12 @@ _PROPOSE = (
 _PREFER = RetrieveSettings.options["preferred_syntax"]
 
 
+def _zone(name: str) -> str:
+    from dcmkit.archive.moments import check_zone
+
+    return check_zone(name)
+
+
 class QRSettings(Settings):
     """What is offered to whom."""
 
@@ -129,6 +135,11 @@ class QRSettings(Settings):
     override_answer_charset: bool = option(
         False, "-Cr", "--override-charset", off_flags=("+Cr", "--use-request-charset"),
         help="answer in that character set even where the request names another",
+    )  # fmt: skip
+    timezone: str = option(
+        "", "--timezone", metavar="ZONE", check=_zone,
+        help="time zone of objects that do not say theirs, as Europe/Berlin or +0100, for peers that negotiate time"
+        " zones in queries (default: that of the system)",
     )  # fmt: skip
     known_only: bool = option(
         False, "--known-only", help="store only the storage SOP classes of the standard, no private ones"
@@ -272,4 +283,5 @@ def _offer(settings: QRSettings, dcmtk: QRConfiguration | None) -> Offer:
         override_charset=override,
         known_only=settings.known_only,
         preferred=PREFERRED[settings.prefer_syntax],
+        timezone=settings.timezone,
     )
