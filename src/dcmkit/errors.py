@@ -137,14 +137,6 @@ class SOPClassNotSupportedError(DcmkitError):
     http_status = 409
 
 
-class UnsupportedSyntaxError(DcmkitError):
-    """A transfer syntax that cannot be decoded or encoded here, or cannot hold the image at hand."""
-
-    exit_code = ExitCode.INVALID_INPUT_FILE
-    dimse_status = 0xC000
-    http_status = 406
-
-
 class OutputError(DcmkitError):
     """Out of resources: disk full, no permission, index locked (PS3.4 B.2.3, A700)."""
 
