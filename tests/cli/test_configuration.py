@@ -81,7 +81,7 @@ print("tomllib" in sys.modules or "tomli" in sys.modules)
         ("[association\n", "is not TOML"),
         ("[nodes]\npacs = 1", r"\[nodes.pacs\] is not a section"),
         ("a = [" * 3000, "is not TOML"),
-        ("[a]\nb = '\udcff'", "is not TOML"),
+        ("[a]\nb = '\udcff'", "is not TOML: byte 9 is not UTF-8"),
     ],
 )
 def test_broken_files_are_usage_errors(tmp_path, text, message):

@@ -282,6 +282,20 @@ def test_a_cancel_is_answered_while_the_destination_is_silent(archive):
         association.release()
 
 
+@pytest.mark.parametrize("kind", [C_MOVE_RQ, C_GET_RQ])
+def test_a_cancel_is_answered_while_objects_are_looked_for(archive, kind, monkeypatch):
+    monkeypatch.setattr("dcmkit.services.find._LOOK_EVERY", 0.0)
+    uid = STUDY_ROOT.move if kind is C_MOVE_RQ else STUDY_ROOT.get
+    more = {"move_destination": "DEST"} if kind is C_MOVE_RQ else {}
+    with listening([Receiver()]) as peer, listening([RetrieveSCP(archive, Nodes(DEST=peer.port))]) as listener:
+        association = associate(listener.port, PresentationContextRQ(1, uid, (EXPLICIT,)))
+        association.send_pending(1, kind(message_id=7, affected_sop_class_uid=uid, **more), encode(STUDY, EXPLICIT))
+        association.send(1, C_CANCEL_RQ(message_id_being_responded_to=7))
+        pending, final, failed = responses(association)
+        assert (pending, final.status, failed) == ([], 0xFE00, [])
+        association.release()
+
+
 def test_relational_retrieve_where_it_is_strict(archive):
     settings = RequestorSettings(calling_ae_title="SCU", called_ae_title="SCP")
     contexts = (PresentationContextRQ(1, STUDY_ROOT.move, (EXPLICIT,)),)

@@ -448,4 +448,6 @@ def translate(error: sqlite3.Error) -> OutputError:
     ):
         if part in text:
             return OutputError(message, hint=text)
+    if "I/O" in text:
+        text += "; see whether there is room on its disk, and whether that is sound"
     return OutputError("the index cannot be written", hint=text)

@@ -176,7 +176,9 @@ def _load_toml(path: str) -> dict[str, Any]:
             tables: dict[str, Any] = tomllib.load(file)
     except OSError as error:
         raise UsageError(f"configuration file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"configuration file {path} is not TOML: byte {error.start} is not UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"configuration file {path} is not TOML: {error}") from None
     return tables
 

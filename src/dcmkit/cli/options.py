@@ -198,7 +198,7 @@ class Tool(_Command):
         run = invocation(ctx)
         logging = run.settings(LoggingSettings)
         logs.configure(logging.log_level, logging.log_format)
-        _warn_of_unknown_keys(run, self.settings_classes)
+        warn_of_unknown_keys(run, self.settings_classes)
         for cls in self.settings_classes:
             run.settings(cls)
         started()
@@ -365,12 +365,14 @@ def _show_help(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-def _warn_of_unknown_keys(run: Invocation, classes: tuple[type[Settings], ...]) -> None:
+def warn_of_unknown_keys(run: Invocation, classes: tuple[type[Settings], ...], path: str = "") -> None:
+    """Name the keys of the configuration files, or of the one at `path` alone, that no option has."""
     if not run.configuration.files:
         return
     known = known_keys(classes, run.tool)
     for sentence in run.configuration.unknown_keys(known):
-        logs.get_logger("cli").warning("%s (ignored)", sentence)
+        if sentence.startswith(f"{path}, " if path else ""):
+            logs.get_logger("cli").warning("%s (ignored)", sentence)
 
 
 def _usage(ctx: click.Context) -> str:

@@ -41,7 +41,7 @@ from dcmkit.services.sub_operations import Destination, Mover, Tally, store_one,
 from dcmkit.uids import SOP_CLASSES, STORAGE_SOP_CLASSES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from dcmkit.archive.query import Query
     from dcmkit.archive.store import Archive
@@ -134,11 +134,13 @@ class RetrieveSCP:
         assert isinstance(rq, C_GET_RQ)
         conversation = _Conversation(association, context_id, rq)
         try:
-            files, model = self._files(association, context_id, rq, self._get_models)
+            files, model = self._files(conversation, context_id, rq, self._get_models)
         except NetworkError:
             raise
         except DcmkitError as error:
             conversation.refuse(error)
+            return
+        if conversation.cancelled_before(len(files)):
             return
         tally = Tally(files)
         _Get(conversation, files, tally, bulk_data=model.bulk_data, transcode=self._transcode).run()
@@ -148,7 +150,7 @@ class RetrieveSCP:
         assert isinstance(rq, C_MOVE_RQ)
         conversation = _Conversation(association, context_id, rq)
         try:
-            files, _ = self._files(association, context_id, rq, self._move_models)
+            files, _ = self._files(conversation, context_id, rq, self._move_models)
             destination = self._destinations.find(rq.move_destination, association)
             if destination is None:
                 raise MoveDestinationUnknownError(f"move destination {escape(rq.move_destination)} is not configured")
@@ -157,14 +159,17 @@ class RetrieveSCP:
         except DcmkitError as error:
             conversation.refuse(error)
             return
+        if conversation.cancelled_before(len(files)):
+            return
         tally = Tally(files)
         mover = Mover(destination, files, tally, (association.rq.calling_ae_title, rq.message_id), self._transcode)
         _attend(conversation, mover, tally)
 
     def _files(
-        self, association: Association, context_id: int, rq: C_GET_RQ | C_MOVE_RQ, models: dict[str, Model]
+        self, conversation: _Conversation, context_id: int, rq: C_GET_RQ | C_MOVE_RQ, models: dict[str, Model]
     ) -> tuple[list[File], Model]:
-        """What a request asks for."""
+        """What a request asks for; a part of it when it is cancelled meanwhile."""
+        association = conversation.association
         abstract_syntax, transfer_syntax = association.contexts.by_id(context_id)
         data = read_identifier(association, rq, rq.affected_sop_class_uid, abstract_syntax)
         model = models[abstract_syntax]
@@ -176,15 +181,15 @@ class RetrieveSCP:
             decode_retrieve_extended(agreed_information(association, abstract_syntax)),
             strict=self._strict,
         )
-        files = self._found(query)
+        files = self._found(query, conversation.watch)
         log.info("%s retrieves at %s level: %d objects", association.rq.calling_ae_title, level, len(files))
         return files, model
 
-    def _found(self, query: Query) -> list[File]:
+    def _found(self, query: Query, stop: Callable[[], bool]) -> list[File]:
         """Where the objects are and what their headers say, as the index has it."""
         catch_up(self._archive)
         files: list[File] = []
-        for row in select_values(self._archive.index, query):
+        for row in select_values(self._archive.index, query, stop=stop):
             instance, sop_class, syntax, offset, size, path = row
             assert isinstance(offset, int)
             assert isinstance(size, int)
@@ -235,6 +240,15 @@ class _Conversation:
             return
         self._next, self._told = now + PENDING_EVERY, tally.done
         self._send(self._response(STATUS_PENDING, remaining=tally.remaining, tally=tally))
+
+    def cancelled_before(self, found: int) -> bool:
+        """Whether it was cancelled while its objects were looked for; then it is answered."""
+        if not self.watch.said_so():
+            return False
+        tally = Tally(())
+        tally.remaining = found
+        self.finish(tally, cancelled=True)
+        return True
 
     def finish(self, tally: Tally, *, cancelled: bool) -> None:
         """The final response, with the UIDs that failed (PS3.4 C.4.2.1.4.2)."""

@@ -8,7 +8,7 @@ import click
 
 from dcmkit.cli.configuration import port_number
 from dcmkit.cli.invocation import Invocation
-from dcmkit.cli.options import build, invocation, settings_options, tool
+from dcmkit.cli.options import Tool, build, invocation, settings_options, tool, warn_of_unknown_keys
 from dcmkit.errors import UsageError
 from dcmkit.settings import (
     ArchiveSettings,
@@ -227,6 +227,9 @@ def _read(run: Invocation, path: str) -> QRConfiguration | None:
         return read_dcmqrscp(path)
     run.configuration.read(path)
     run.forget()
+    tool_command = click.get_current_context().command
+    assert isinstance(tool_command, Tool)
+    warn_of_unknown_keys(run, tool_command.settings_classes, path)
     return None
 
 
