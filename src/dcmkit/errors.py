@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     BAD_USAGE = 1, "the command line, the environment or the configuration file is wrong; nothing was done"
     PARTLY_DONE = 10, "some objects were done and some failed; each failure is on stderr"
     NOTHING_DONE = 11, "every object failed; each failure is on stderr"
+    DIFFERENT = 12, "what was compared differs"
     INTERNAL_ERROR = 19, "a defect in dcmkit; please report the text on stderr"
     CANNOT_READ_INPUT = 20, "an input file or directory cannot be read"
     NO_INPUT_FILES = 21, "no input files were named or found"

@@ -51,4 +51,8 @@ def program_name(path: str) -> str:
         return "dcmkit"
     from dcmkit.cli.startup import command_names
 
-    return name if name in command_names() else "dcmkit"
+    names = command_names()
+    for tool in (name, name.removeprefix("dcm")):  # DCMTK's dcmdump and dcmqrscp are dump and qrscp here
+        if tool in names:
+            return tool
+    return "dcmkit"

@@ -15,7 +15,7 @@ from dcmkit.dataset.dump_file import DumpFile
 from dcmkit.dataset.dump_names import UNKNOWN, name_of, shown_vr, syntax_name, uid_name
 from dcmkit.dataset.dump_numbers import float_text
 from dcmkit.dataset.elements import CHARACTER_SET_VRS, SINGLE_VRS
-from dcmkit.dataset.nodes import FRAGMENT, PIXELS, SEQUENCE, UNDEFINED, Bytes, Encoding, Node
+from dcmkit.dataset.nodes import FRAGMENT, PIXEL_DATA, PIXELS, SEQUENCE, UNDEFINED, Bytes, Encoding, Node
 from dcmkit.dataset.values import SPECIFIC_CHARACTER_SET, CharacterSet, character_set
 from dcmkit.logs import escape
 
@@ -67,7 +67,7 @@ class Look(NamedTuple):
 DEFAULT_LOOK = Look()
 
 
-class _Shown(NamedTuple):
+class Shown(NamedTuple):
     """A value as it stands in its line; whether it only says something about the value; and the VM."""
 
     text: str
@@ -81,14 +81,17 @@ class Printer:
     def __init__(self, file: DumpFile, look: Look = DEFAULT_LOOK) -> None:
         self._file, self._look = file, look
         self._data: Bytes = file.data
-        self._line: Callable[[Node, _Shown, str, int], str] = _tree_line if look.tree else _line
+        self._line: Callable[[Node, Shown, str, int], str] = _tree_line if look.tree else _line
         if look.color:
             self._line = _colored_tree_line if look.tree else _colored_line
 
-    def lines(self) -> Iterator[str]:
-        """The whole file, without line ends."""
+    def lines(self, *, headings: bool = True) -> Iterator[str]:
+        """The whole file, without line ends; without `headings` the elements of the data set only."""
         file = self._file
         charset = character_set(self._look.charset)
+        if not headings:
+            yield from self._nodes(file.nodes, 0, charset)
+            return
         if not file.bare:
             yield ""
             yield self._heading("# Dicom-File-Format")
@@ -112,12 +115,29 @@ class Printer:
             yield title
         yield self._heading(f"# Used TransferSyntax: {syntax}")
 
-    def found(self, node: Node, prefix: str, charset: CharacterSet) -> Iterator[str]:
-        """One element that was searched for, with the path to it before it."""
-        self._data = self._file.raw if node.tag >> 16 == 2 and not prefix else self._file.data
+    def shown(self, node: Node, prefix: str, data: Bytes, charset: CharacterSet) -> Iterator[str]:
+        """One element of `data` (the file's `raw` or `data`), with the path to it before it."""
+        self._data = data
         lines = self._element(node, 0, charset)
         yield prefix + next(lines)
         yield from lines
+
+    def whole(self, node: Node, data: Bytes, charset: CharacterSet) -> Shown:
+        """A value of `data` as text, not cut unless it is pixel data."""
+        mine, self._data = self._look, data
+        short = mine.short and (node.kind in (PIXELS, FRAGMENT) or node.tag == PIXEL_DATA)
+        self._look = mine._replace(short=short)
+        try:
+            if node.kind == PIXELS:
+                return Shown("", True, 1)
+            return self._value(node, charset)
+        finally:
+            self._look = mine
+
+    @staticmethod
+    def name(node: Node) -> str:
+        """What the element is called."""
+        return escape(node.name or name_of(node.tag))
 
     def _nodes(self, nodes: list[Node], level: int, charset: CharacterSet) -> Iterator[str]:
         charset = declared(nodes, self._data, charset)
@@ -133,7 +153,7 @@ class Printer:
             text = f"(PixelSequence #={len(node.children)})"
         else:
             text = f"(Sequence with {_length_kind(node)} length #={len(node.children)})"
-        yield self._line(node, _Shown(text, True, 1), name, level)
+        yield self._line(node, Shown(text, True, 1), name, level)
         limit = self._look.depth
         if limit is None or level < limit * 2:
             for item in node.children:
@@ -154,7 +174,7 @@ class Printer:
             kind = self._plain(item, _RECORD_TYPE) or "PRIVATE"
             text = f'"Directory Record" {kind} #={len(item.children)}'
             end = f'"{end[1:-1]}"'
-        yield self._line(item, _Shown(text, True, 1), "Item", level)
+        yield self._line(item, Shown(text, True, 1), "Item", level)
         if record and not self._look.tree:
             yield self._record_comment(item, level)
         yield from self._nodes(item.children, level + 1, charset)
@@ -174,14 +194,14 @@ class Printer:
 
     def _delimiter(self, tag: int, text: str, level: int) -> str:
         node = Node(tag, "na", SEQUENCE, 0, 0, 0, Encoding())
-        return self._line(node, _Shown(text, True, 0), name_of(tag), level)
+        return self._line(node, Shown(text, True, 0), name_of(tag), level)
 
     # --- values --------------------------------------------------------------------------------------------------
 
-    def _value(self, node: Node, charset: CharacterSet) -> _Shown:
+    def _value(self, node: Node, charset: CharacterSet) -> Shown:
         length = node.length
         if self._look.load_limit and length > self._look.load_limit:
-            return _Shown("(not loaded)", True, 1)
+            return Shown("(not loaded)", True, 1)
         if node.vr in _NUMBERS:
             shown = self._numbers(node)
         elif node.vr in _OTHER:
@@ -189,17 +209,17 @@ class Printer:
         else:
             shown = self._text(node, charset)
         if not self._look.values and not shown.note:
-            return _Shown("(not shown)", True, shown.vm)
+            return Shown("(not shown)", True, shown.vm)
         return shown
 
-    def _numbers(self, node: Node) -> _Shown:
+    def _numbers(self, node: Node) -> Shown:
         shape = _NUMBERS[node.vr]
         one = struct.Struct((">" if node.encoding.big_endian else "<") + shape)
         available = node.end - node.start
         count = (available + (available & 1)) // one.size
         vm = 1 if node.vr in _OTHER else count
         if not count:
-            return _Shown("(invalid value)", True, vm) if available else _Shown(_NO_VALUE, True, vm)
+            return Shown("(invalid value)", True, vm) if available else Shown(_NO_VALUE, True, vm)
         wanted = min(count, LINE) if self._look.short else count
         raw = self._data[node.start : min(node.end, node.start + wanted * one.size)]
         raw += b"\0" * (wanted * one.size - len(raw))
@@ -211,12 +231,12 @@ class Printer:
             texts = (f"({group:04x},{element:04x})" for group, element in one.iter_unpack(raw))
         else:
             texts = (str(number) for (number,) in one.iter_unpack(raw))
-        return _Shown(_joined(texts, count) if self._look.short else "\\".join(texts), False, vm)
+        return Shown(_joined(texts, count) if self._look.short else "\\".join(texts), False, vm)
 
-    def _bytes(self, node: Node) -> _Shown:
+    def _bytes(self, node: Node) -> Shown:
         length = node.end - node.start
         if not length:
-            return _Shown(_NO_VALUE, True, 1)
+            return Shown(_NO_VALUE, True, 1)
         width = 2 if node.vr in _WORDS else 1
         count = (length + (length & 1)) // width
         shown = count
@@ -229,15 +249,15 @@ class Printer:
             swapped[::2], swapped[1::2] = raw[1::2], raw[::2]
             raw = bytes(swapped)
         text = raw.hex("\\", width)
-        return _Shown(text + "..." if shown < count else text, False, 1)
+        return Shown(text + "..." if shown < count else text, False, 1)
 
-    def _text(self, node: Node, charset: CharacterSet) -> _Shown:
+    def _text(self, node: Node, charset: CharacterSet) -> Shown:
         start, end = node.start, node.end
         limit = min(end, start + _TEXT_LIMIT) if self._look.short else end
         raw = self._data[start:limit]
         raw = raw.rstrip(b"\0").replace(b" ", b"") if node.vr == "UI" else raw.rstrip(b" ")
         if not raw:
-            return _Shown(_NO_VALUE, True, 0)
+            return Shown(_NO_VALUE, True, 0)
         vm = 1 if node.vr in SINGLE_VRS else raw.count(b"\\") + 1
         if limit < end and node.vr not in SINGLE_VRS:
             vm += sum(self._data[at : min(end, at + _TEXT_LIMIT)].count(b"\\") for at in range(limit, end, _TEXT_LIMIT))
@@ -247,10 +267,10 @@ class Printer:
             raw = raw.rstrip(b"\0") or raw
             text = (charset if node.vr in CHARACTER_SET_VRS else _ASCII).decode(raw)
         if node.vr == "UI" and self._look.uid_names and (name := uid_name(text)):
-            return _Shown("=" + name, False, vm)
+            return Shown("=" + name, False, vm)
         if self._look.short and len(text) + 2 > LINE:
-            return _Shown(f"[{escape(text[: LINE - 4])}...", False, vm)
-        return _Shown(f"[{escape(text)}]", False, vm)
+            return Shown(f"[{escape(text[: LINE - 4])}...", False, vm)
+        return Shown(f"[{escape(text)}]", False, vm)
 
 
 def declared(nodes: list[Node], data: Bytes, charset: CharacterSet) -> CharacterSet:
@@ -305,7 +325,7 @@ def _length_text(node: Node) -> str:
     return "u/l" if length == UNDEFINED else f"{length + (length & 1):3d}"
 
 
-def _line(node: Node, shown: _Shown, name: str, level: int) -> str:
+def _line(node: Node, shown: Shown, name: str, level: int) -> str:
     indent = "  " * level
     vr = shown_vr(node.tag, node.vr)
     return (
@@ -313,7 +333,7 @@ def _line(node: Node, shown: _Shown, name: str, level: int) -> str:
     )
 
 
-def _colored_line(node: Node, shown: _Shown, name: str, level: int) -> str:
+def _colored_line(node: Node, shown: Shown, name: str, level: int) -> str:
     value = f"\x1b[1m\x1b[30m{shown.text:{_VALUE}}" if shown.note else f"{shown.text:{_VALUE}}"
     return (
         f"{'  ' * level}\x1b[22m\x1b[32m{tag_text(node.tag)} \x1b[22m\x1b[31m{shown_vr(node.tag, node.vr)} "
@@ -322,16 +342,15 @@ def _colored_line(node: Node, shown: _Shown, name: str, level: int) -> str:
     )
 
 
-def _tree_line(node: Node, shown: _Shown, name: str, level: int) -> str:
+def _tree_line(node: Node, shown: Shown, name: str, level: int) -> str:
     value = "" if node.children or node.kind == SEQUENCE or node.vr == "na" else shown.text
     return f"{'| ' * level}{escape(name):{max(0, _NAME - 2 * level)}} {value}"
 
 
-def _colored_tree_line(node: Node, shown: _Shown, name: str, level: int) -> str:
+def _colored_tree_line(node: Node, shown: Shown, name: str, level: int) -> str:
     value = "" if node.children or node.kind == SEQUENCE or node.vr == "na" else shown.text
-    color = (
-        "\x1b[22m\x1b[32m" if node.vr == "SQ" else "\x1b[1m\x1b[30m" if node.vr in ("na", "pi") else "\x1b[22m\x1b[33m"
-    )
+    hue = 32 if node.vr == "SQ" else 30 if node.vr in ("na", "pi") else 33
+    color = f"\x1b[{1 if hue == 30 or not level else 22}m\x1b[{hue}m"
     padded = f"{escape(name):{max(0, _NAME - 2 * level)}}"
     return f"\x1b[1m\x1b[30m{'| ' * level}{color}{padded} \x1b[1m\x1b[37m{value}\x1b[0m"
 

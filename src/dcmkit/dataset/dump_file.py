@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from dcmkit.dataset.elements import LONG_LENGTH_VRS, VRS
-from dcmkit.dataset.nodes import Bytes, Encoding, STANDARD, How, Node, Walk
+from dcmkit.dataset.nodes import STANDARD, Bytes, Encoding, How, Node, Walk
 from dcmkit.errors import InputError, InvalidDataSetError
 from dcmkit.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
-from pathlib import Path
+
 from typing import NamedTuple
 
 from dcmkit.dataset.dictionary import parse_tag
@@ -84,6 +83,8 @@ def test_of(text: str) -> Test:
         return lambda tag: all(one in ("X", other) for one, other in zip(mask, f"{tag:08X}", strict=True))
     if not re.fullmatch(r"[A-Za-z0-9*?\[\]!]+", text):
         raise UsageError(f"{text!r} is neither a keyword nor a tag", hint="for example Patient*, 0028,xxxx")
+    from fnmatch import fnmatchcase
+
     folded = text.lower()
     return lambda tag: fnmatchcase(name_of(tag).removeprefix("RETIRED_").lower(), folded)
 
@@ -152,10 +153,10 @@ class Model:
     def _decoded(self, nodes: list[Node], everything: list[Node], data: Bytes) -> DataSet:
         left = {node.tag for node in nodes if self._stays(node)}
         found: DataSet = {}
+        wanted = {node.tag for node in nodes}
         for node in everything:
             if node.tag == SPECIFIC_CHARACTER_SET and node not in nodes:
                 nodes = [node, *nodes]
-        wanted = {node.tag for node in nodes}
         for raw, syntax in _ranges([node for node in nodes if node.tag not in left], data):
             found |= self._decode(raw, syntax)
         for node in nodes:
@@ -181,6 +182,8 @@ class Model:
         return node.kind != SEQUENCE and bool(self._bulk.limit) and node.length > self._bulk.limit
 
     def _uri(self, node: Node) -> str:
+        from pathlib import Path
+
         base = "stdin:" if self._file.path == "-" else Path(self._file.path).absolute().as_uri()
         if self._file.data is not self._file.raw:
             return base  # offsets within a deflated data set are of no use

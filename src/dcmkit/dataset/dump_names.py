@@ -22,6 +22,8 @@ _OFFSETS = frozenset((0x00041200, 0x00041202, 0x00041400, 0x00041420, 0x00041504
 """Offsets of directory records (PS3.3 F.3): dcmdump marks them by a VR of its own, `up`."""
 _BYTES_OR_WORDS = frozenset((0x00143050, 0x00143070, 0x54000110, 0x54000112, 0x5400100A, 0x54001010))
 """OB or OW by what other elements say; in implicit VR dcmdump leaves it open: `ox`."""
+_REPEATING = ((2, 4), (6, 8), (6, 7), (4, 7), (4, 8))
+"""Where the digits that repeat stand in the tags of repeating elements."""
 _INSTALLED = ("/usr/share", "/usr/local/share")
 _PRIVATE = re.compile(r'\(([0-9A-Fa-f]{4})[^,"]*,"([^"]*)",([0-9A-Fa-f]{2})\)\t+(\S\S)\t+([^\t]+)')
 _DICTIONARY_LIMIT = 16 << 20
@@ -37,18 +39,12 @@ def _kinds() -> dict[str, frozenset[str]]:
     return {words[0]: frozenset(words[1:]) for words in lines}
 
 
-@lru_cache(maxsize=1)
-def _repeating_retired() -> tuple[str, ...]:
-    return tuple(tag for tag in _kinds()["RETIRED"] if "x" in tag)
-
-
-@lru_cache(maxsize=4096)
 def _is_retired(tag: int) -> bool:
-    text = f"{tag:08X}"
-    if text in _kinds()["RETIRED"]:
+    text, retired = f"{tag:08X}", _kinds()["RETIRED"]
+    if text in retired:
         return True
     return tag >> 16 != 0x7FE0 and any(
-        all(one in ("x", other) for one, other in zip(mask, text, strict=True)) for mask in _repeating_retired()
+        text[:first] + "x" * (last - first) + text[last:] in retired for first, last in _REPEATING
     )
 
 

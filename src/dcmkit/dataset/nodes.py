@@ -228,6 +228,9 @@ class Walk:
         node.end = node.start + node.length
         if node.end > end:
             node.end = max(node.start, end)
+            if node.vr == "SQ":
+                node.kind = SEQUENCE
+                self._items(node, node.start, node.end, encoding, depth)
             tag = f"({node.tag >> 16:04x},{node.tag & 0xFFFF:04x})"
             what = f"{tag} has {node.length} bytes, of which {node.end - node.start} are there: the end is missing"
             raise self._damage(what, node.offset, node.tag)
