@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from dcmkit.archive.attributes import BY_KEYWORD, INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 from dcmkit.archive.gathering import LEVEL_OF, gather, padded
@@ -27,6 +28,8 @@ Stop = Callable[[], bool]
 
 _BATCH = 500
 _FIRST_BATCH = 64
+_FEW = 64
+"""Keys of a query that is worth remembering; a hostile one may have any number."""
 _INSTRUCTIONS = 20000
 """How many instructions of SQLite's machine may pass before `stop` is asked: some tenths of a millisecond."""
 
@@ -121,7 +124,7 @@ def select_values(
         OutputError: the index cannot be read.
     """
     keys = query.keys or DEFAULT_KEYS[query.level]
-    telling = _Telling(query.level, keys, extra)
+    telling = (_telling if len(keys) <= _FEW else _Telling)(query.level, tuple(keys), tuple(extra))
     found = _numbers(index, query, _plan(query, extra), stop)
     size = _FIRST_BATCH
     at = 0
@@ -145,7 +148,7 @@ def count(index: Index, query: Query, extra: Collection[str] = ()) -> int:
 
 def is_known(keyword: str, level: str, extra: Collection[str] = ()) -> bool:
     """Whether a query can tell `keyword` at `level`."""
-    return _expression(keyword, level, extra) is not None
+    return _expression(keyword, level, tuple(extra)) is not None
 
 
 def _plan(query: Query, extra: Collection[str]) -> Plan:
@@ -192,7 +195,7 @@ def _stoppable(index: Index, stop: Stop | None) -> Iterator[sqlite3.Connection]:
 class _Telling:
     """How the rows of a level are told: one SELECT for the columns, others for what is gathered."""
 
-    def __init__(self, level: str, keys: tuple[str, ...], extra: Collection[str]) -> None:
+    def __init__(self, level: str, keys: tuple[str, ...], extra: tuple[str, ...]) -> None:
         expressions: list[str] = []
         for key in keys:
             expression = _expression(key, level, extra)
@@ -224,7 +227,14 @@ class _Telling:
         return None
 
 
-def _expression(key: str, level: str, extra: Collection[str]) -> str | None:
+@lru_cache(maxsize=256)
+def _telling(level: str, keys: tuple[str, ...], extra: tuple[str, ...]) -> _Telling:
+    """Clients ask for the same keys again and again."""
+    return _Telling(level, keys, extra)
+
+
+@lru_cache(maxsize=4096)
+def _expression(key: str, level: str, extra: tuple[str, ...]) -> str | None:
     """What tells `key` at `level` in SQL; None where nothing does."""
     depth = LEVELS.index(level)
     attribute = BY_KEYWORD.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from dcmkit.archive.query import Value
     from dcmkit.archive.store import Archive
+    from dcmkit.dataset.identifier import Field
     from dcmkit.net.association import Association
     from dcmkit.protocol.user_information import SOPClassExtended
     from dcmkit.services.application_entity import Handler
@@ -50,6 +52,8 @@ _LOOK_EVERY = 0.01
 """Seconds between two looks whether a C-CANCEL-RQ has come."""
 _WAITS, _WAITS_PER_SECOND = 20, 2
 """Queries that may wait for the index at once, and how many more each second."""
+_FEW = 64
+"""Elements of an answer whose encoder is worth remembering; a hostile request may have any number."""
 _ROWS = 32
 """Answers between two looks at the clock."""
 
@@ -150,7 +154,8 @@ class FindSCP:
     def _answer(self, association: Association, context_id: int, rq: C_FIND_RQ, asked: Asked) -> tuple[int, int]:
         """Send the matches; the final status, and how many were sent."""
         transfer_syntax = association.contexts.by_id(context_id)[1]
-        encode = AnswerEncoder(asked.fields, transfer_syntax, asked.charset).encode
+        make = _encoder if len(asked.fields) <= _FEW else AnswerEncoder
+        encode = make(asked.fields, transfer_syntax, asked.charset).encode
         pending = C_FIND_RSP(
             message_id_being_responded_to=rq.message_id,
             affected_sop_class_uid=rq.affected_sop_class_uid,
@@ -177,6 +182,12 @@ class FindSCP:
         for row in select_values(self._archive.index, asked.query, self._archive.keywords, stop=stop):
             if row[place] or asked.level == PATIENT:  # what has no UID cannot be an answer (PS3.4 C.2.2.1.1)
                 yield _refined(row, asked) if asked.sequences or asked.adjustment else row
+
+
+@lru_cache(maxsize=256)
+def _encoder(fields: tuple[Field, ...], transfer_syntax_uid: str, charset: str) -> AnswerEncoder:
+    """Clients ask for the same keys again and again."""
+    return AnswerEncoder(fields, transfer_syntax_uid, charset)
 
 
 def _refined(row: Sequence[Value], asked: Asked) -> Sequence[Value]:
