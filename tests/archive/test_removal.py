@@ -20,6 +20,7 @@ from dcmkit.archive.removal import Removed, finish, remove, remove_study
 from dcmkit.archive.store import Archive
 from dcmkit.errors import OutputError, UsageError
 from tests.archive.objects import archive_in, part10, put, rows, visible
+from tests.dataset.encoding import Items
 
 FIRST = Query("study", {"StudyInstanceUID": "1.3.1"})
 ALL = Query("study", {"PatientID": "4711"})
@@ -117,6 +118,16 @@ def test_files_are_kept_when_asked_for(archive: Archive, root: Path):
     assert remove(archive, FIRST, keep_files=True) == Removed(2, 0, 0)
     assert len(visible(root)) == 4
     assert [kind for kind, _ in differences(archive)] == [UNINDEXED, UNINDEXED]
+
+
+def test_by_what_only_a_function_can_match(archive: Archive):
+    codes = Items([[(0x00080100, "SH", b"A"), (0x00080102, "SH", b"DCM")], [(0x00080100, "SH", b"B")]])
+    put(archive, "1.5", study="1.5", series="1.5.1", more=[(0x00081032, "SQ", codes)])
+    archive.flush()
+    keys = ("ProcedureCodeSequence_CodeValue", "ProcedureCodeSequence_CodingSchemeDesignator")
+    assert remove(archive, Query("study", dict(zip(keys, ("B", "DCM"), strict=True)))).files == 0
+    assert remove(archive, Query("study", dict(zip(keys, ("A", "DCM"), strict=True)))).files == 1
+    assert remove(archive, Query("study", {"AcquisitionDateTime": "20240101+0100"})).files == 0
 
 
 def test_files_indexed_in_place_are_never_removed(archive: Archive, outside: Path):

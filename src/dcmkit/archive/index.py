@@ -135,7 +135,10 @@ class Index:
         self._reset()
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        for function in FUNCTIONS:
+            connection.create_function(function.__name__, -1, function)
+        return connection
 
     # --- writing ---------------------------------------------------------------------------------------------
 
@@ -333,8 +336,6 @@ class Index:
             connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA case_sensitive_like = ON")
-            for function in FUNCTIONS:
-                connection.create_function(function.__name__, -1, function)
             return connection
 
     def find(self, sop_instance_uid: str) -> list[tuple[str, str, int]]:
