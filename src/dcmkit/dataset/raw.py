@@ -277,22 +277,26 @@ class RawElements:
         return RawElements(self.data, self.encoding, (one for one in self if one.tag not in left_out))
 
     def decoded(self, *, assume_charset: str = "", override_charset: bool = False) -> DataSet:
-        """All elements in memory, by the rules of `elements.decode`; large binary values as bytes.
+        """All elements in memory, by the rules of `elements.decode`; binary values in little endian.
 
         Raises:
             InvalidDataSetError: a sequence cannot be followed, or there is too much of it all.
         """
+        if sum(one.end - one.start for one in self) > DECODED_LIMIT:
+            raise InvalidDataSetError(f"the elements are longer than {DECODED_LIMIT} bytes together")
+        if self.encoding.big_endian:
+            from dcmkit.dataset.recode import recode
+
+            data = memoryview(b"".join(recode([self], EXPLICIT)))
+            turned = RawElements(data, EXPLICIT, walk(data, 0, len(data), EXPLICIT))
+            return turned.decoded(assume_charset=assume_charset, override_charset=override_charset)
         large: dict[int, RawElement] = {}
         parts: list[memoryview] = []
-        size = 0
         for one in self:
             if one.vr in _BYTES and SMALL < one.length < UNDEFINED and one.end - one.value_start == one.length:
                 large[one.tag] = one
             else:
                 parts.append(self.data[one.start : one.end])
-            size += one.end - one.start
-            if size > DECODED_LIMIT:
-                raise InvalidDataSetError(f"the elements are longer than {DECODED_LIMIT} bytes together")
         syntax = self.encoding.transfer_syntax_uid
         found = decode(b"".join(parts), syntax, assume_charset=assume_charset, override_charset=override_charset)
         for tag, one in large.items():
