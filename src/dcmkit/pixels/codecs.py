@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dcmkit import uids
 from dcmkit.errors import OutputError, UnsupportedSyntaxError
-from dcmkit.pixels import codestream, jpeg, jpeg2000, jpegls, native, syntaxes
+from dcmkit.pixels import codestream, htj2k, jpeg, jpeg2000, jpegls, jpegxl, native, syntaxes
 from dcmkit.pixels.codestream import Bytes, CodestreamInfo
 from dcmkit.pixels.description import PixelDescription
 from dcmkit.pixels.frames import (
@@ -68,6 +68,11 @@ _JPEG_2000 = Codec(
     (Decoder(_IMAGECODECS, jpeg2000.decode), Decoder(_OPENJPEG, jpeg2000.decode_plugin)),
     (Encoder(_IMAGECODECS, jpeg2000.encode), Encoder(_OPENJPEG, jpeg2000.encode_plugin)),
 )
+_HTJ2K = Codec(
+    (Decoder(_IMAGECODECS, htj2k.decode), Decoder(_OPENJPEG, jpeg2000.decode_plugin)),
+    (Encoder(_IMAGECODECS, htj2k.encode),),
+)
+_JPEG_XL = Codec((Decoder(_IMAGECODECS, jpegxl.decode),), (Encoder(_IMAGECODECS, jpegxl.encode),))
 
 CODECS: dict[str, Codec] = {
     **dict.fromkeys((*sorted(syntaxes.NATIVE), syntaxes.ENCAPSULATED_UNCOMPRESSED), _NATIVE),
@@ -87,6 +92,8 @@ CODECS: dict[str, Codec] = {
     syntaxes.JPEG_LS_NEAR: _JPEG_LS,
     syntaxes.JPEG_2000_LOSSLESS: _JPEG_2000,
     syntaxes.JPEG_2000: _JPEG_2000,
+    **dict.fromkeys((syntaxes.JPEG_XL_LOSSLESS, syntaxes.JPEG_XL_RECOMPRESSION, syntaxes.JPEG_XL), _JPEG_XL),
+    **dict.fromkeys((syntaxes.HTJ2K_LOSSLESS, syntaxes.HTJ2K_RPCL, syntaxes.HTJ2K), _HTJ2K),
 }
 
 _WITHOUT_CODESTREAM = syntaxes.NATIVE | {syntaxes.ENCAPSULATED_UNCOMPRESSED, syntaxes.DEFLATED_FRAME}

@@ -34,7 +34,7 @@ def encode_tiles(array: Array, edge: int, kwargs: dict[str, Any]) -> bytes:
         raise UsageError(f"more than {MAXIMUM_TILES} tiles")
     encode = library("imagecodecs").jpeg2k_encode
     resolutions = min(6, (edge // _CODE_BLOCK).bit_length())
-    header, parts = b"", []
+    header, parts = b"", list[bytes]()
     for top in range(0, rows, edge):
         for left in range(0, columns, edge):
             tile = np.ascontiguousarray(array[top : top + edge, left : left + edge])
