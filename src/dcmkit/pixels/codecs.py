@@ -137,7 +137,10 @@ def decode_frame(data: Bytes, transfer_syntax_uid: str, description: PixelDescri
         warnings = codestream.check(info, description)
     for decoder in codec.decoders:
         if library in ("", decoder.library) and _is_installed(decoder.library):
-            decoded = decoder.decode(data, transfer_syntax_uid, description, info)
+            try:
+                decoded = decoder.decode(data, transfer_syntax_uid, description, info)
+            except MemoryError:
+                raise OutputError("out of memory while a frame was decoded") from None
             return decoded._replace(warnings=(*warnings, *decoded.warnings)) if warnings else decoded
     raise _not_installed(transfer_syntax_uid, "decodes", library)
 

@@ -20,7 +20,8 @@ Array: TypeAlias = "NDArray[Any]"
 MAXIMUM_FRAME_BYTES = 1 << 31
 """What a frame may take decoded: larger ones come as tiles, or from someone who means harm."""
 
-COLOR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT", "XYB"})
+LIBRARY_ERRORS = (RuntimeError, ValueError, OverflowError, IndexError, OSError)
+"""What the codec libraries raise: their own errors are RuntimeErrors."""
 
 
 def library(name: str) -> Any:

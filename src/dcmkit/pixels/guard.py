@@ -78,8 +78,8 @@ def decode_guarded(
 
 
 def _over(what: str, message: str) -> InvalidDataSetError:
-    return InvalidDataSetError(f"decoding a frame takes too much {what}: {message}",
-                               hint="the codestream is broken or made to harm", offending_element=PIXEL_DATA)  # fmt: skip
+    message = f"decoding a frame takes too much {what}: {message}"
+    return InvalidDataSetError(message, hint="the codestream is broken or made to harm", offending_element=PIXEL_DATA)
 
 
 def _decoded(reply: dict[str, Any], frame: bytearray, description: PixelDescription) -> Decoded:

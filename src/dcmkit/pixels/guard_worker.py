@@ -57,6 +57,9 @@ def decode(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Any]:
     except MemoryError:
         return {"error": "InvalidDataSetError", "message": "decoding a frame takes too much memory",
                 "hint": "the codestream is broken or made to harm"}, b""  # fmt: skip
+    except Exception as error:  # a defect; the worker goes on
+        return {"error": "InvalidDataSetError", "message": f"a decoder ended in disorder: {type(error).__name__}",
+                "hint": ""}, b""  # fmt: skip
     finally:
         limit_memory(None)
     array = decoded.array

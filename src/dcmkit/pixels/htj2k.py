@@ -11,7 +11,7 @@ from dcmkit.errors import UnsupportedSyntaxError
 from dcmkit.pixels import jpeg2000, syntaxes
 from dcmkit.pixels.codestream import Bytes, CodestreamInfo, broken
 from dcmkit.pixels.description import PixelDescription
-from dcmkit.pixels.frames import Array, Decoded, Encoded, EncodeOptions, check_lossy, library
+from dcmkit.pixels.frames import LIBRARY_ERRORS, Array, Decoded, Encoded, EncodeOptions, check_lossy, library
 
 MAXIMUM_BITS = 16
 """OpenJPH codes more; no other decoder reads it."""
@@ -38,7 +38,7 @@ def decode(data: Bytes, syntax: str, description: PixelDescription, info: Codest
     jpeg2000.check_decodable(info)
     try:
         samples = imagecodecs.htj2k_decode(data[info.start :], planar=False)
-    except (imagecodecs.Htj2kError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise broken(str(error)[:200]) from None
     return jpeg2000.decoded(samples, description, info)
 
@@ -67,7 +67,7 @@ def encode(array: Array, syntax: str, description: PixelDescription, options: En
         kwargs["planar"] = True
     try:
         data = bytes(imagecodecs.htj2k_encode(samples, **kwargs))
-    except (imagecodecs.Htj2kError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise UnsupportedSyntaxError(f"OpenJPH cannot encode this frame: {error}") from None
     return jpeg2000.encoded(_with_precision(data, precision, signed=description.signed), syntax, description,
                             lossy=lossy)  # fmt: skip

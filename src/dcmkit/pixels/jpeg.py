@@ -9,6 +9,7 @@ from dcmkit.pixels import syntaxes
 from dcmkit.pixels.codestream import Bytes, CodestreamInfo, broken
 from dcmkit.pixels.description import PixelDescription
 from dcmkit.pixels.frames import (
+    LIBRARY_ERRORS,
     Array,
     Decoded,
     Encoded,
@@ -35,7 +36,7 @@ def decode(data: Bytes, syntax: str, description: PixelDescription, info: Codest
     raw: dict[str, Any] = {"colorspace": "RGB", "outcolorspace": "RGB"} if info.samples == 3 else {}
     try:
         samples = imagecodecs.jpeg8_decode(data, **raw)
-    except (imagecodecs.Jpeg8Error, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise broken(str(error)[:200]) from None
     if samples.ndim > 2 and samples.shape[2] == 1:
         samples = samples[:, :, 0]

@@ -11,6 +11,7 @@ from dcmkit.pixels import syntaxes
 from dcmkit.pixels.codestream import Bytes, CodestreamInfo, broken
 from dcmkit.pixels.description import PixelDescription
 from dcmkit.pixels.frames import (
+    LIBRARY_ERRORS,
     Array,
     Decoded,
     Encoded,
@@ -38,7 +39,7 @@ def decode(data: Bytes, syntax: str, description: PixelDescription, info: Codest
     check_decodable(info)
     try:
         samples = imagecodecs.jpeg2k_decode(data[info.start :], verbose=0)
-    except (imagecodecs.Jpeg2kError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise broken(str(error)[:200]) from None
     return decoded(samples, description, info)
 
@@ -49,7 +50,7 @@ def decode_plugin(data: Bytes, syntax: str, description: PixelDescription, info:
     check_decodable(info)
     try:
         samples = openjpeg.decode(bytes(data[info.start :]), j2k_format=0)
-    except (RuntimeError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise broken(str(error)[:200]) from None
     return decoded(samples, description, info)
 
@@ -112,7 +113,7 @@ def encode(array: Array, syntax: str, description: PixelDescription, options: En
             data = encode_tiles(array, options.tile, kwargs)
         else:
             data = bytes(imagecodecs.jpeg2k_encode(array, **kwargs))
-    except imagecodecs.Jpeg2kError as error:
+    except LIBRARY_ERRORS as error:
         raise UnsupportedSyntaxError(f"OpenJPEG cannot encode this frame: {error}") from None
     return encoded(data, syntax, description, lossy=lossy)
 
@@ -142,7 +143,7 @@ def encode_plugin(array: Array, syntax: str, description: PixelDescription, opti
         with _plugin_lock:
             data = openjpeg.encode_array(array, bits_stored=precision, photometric_interpretation=color,
                                                use_mct=bool(color), **kwargs)  # fmt: skip
-    except (RuntimeError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise UnsupportedSyntaxError(f"pylibjpeg-openjpeg cannot encode this frame: {error}",
                                      hint="it wants 32 rows and columns at least") from None  # fmt: skip
     return encoded(bytes(data), syntax, description, lossy=lossy)

@@ -11,6 +11,7 @@ from dcmkit.pixels import syntaxes
 from dcmkit.pixels.codestream import Bytes, CodestreamInfo, broken
 from dcmkit.pixels.description import PixelDescription
 from dcmkit.pixels.frames import (
+    LIBRARY_ERRORS,
     Array,
     Decoded,
     Encoded,
@@ -34,7 +35,7 @@ def decode(data: Bytes, syntax: str, description: PixelDescription, info: Codest
         raise UnsupportedSyntaxError("JPEG-LS whose components differ in size")
     try:
         samples = imagecodecs.jpegls_decode(data)
-    except (imagecodecs.JpeglsError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise broken(str(error)[:200]) from None
     shape = shape_of(description)
     if samples.shape != shape and samples.ndim == 3 and samples.shape[0] == shape[-1]:
@@ -68,7 +69,7 @@ def encode(array: Array, syntax: str, description: PixelDescription, options: En
     samples = unsigned_samples(array, precision)
     try:
         data = imagecodecs.jpegls_encode(samples, near, **kwargs)
-    except imagecodecs.JpeglsError:  # versions before 2026.10 make too little room for noise
+    except RuntimeError:  # versions before 2026.10 make too little room for noise
         data = imagecodecs.jpegls_encode(samples, near, out=2 * samples.nbytes + 4096, **kwargs)
     lossy = near > 0
     return Encoded(bytes(data), color_after_lossless(description), bits_stored, lossy,

@@ -9,6 +9,7 @@ from dcmkit.pixels import codestream, jpeg, syntaxes
 from dcmkit.pixels.codestream import Bytes, CodestreamInfo, broken
 from dcmkit.pixels.description import PixelDescription
 from dcmkit.pixels.frames import (
+    LIBRARY_ERRORS,
     Array,
     Decoded,
     Encoded,
@@ -34,7 +35,7 @@ def decode(data: Bytes, syntax: str, description: PixelDescription, info: Codest
     imagecodecs = library("imagecodecs")
     try:
         samples = imagecodecs.jpegxl_decode(data, numthreads=1)
-    except (imagecodecs.JpegxlError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise broken(str(error)[:200]) from None
     if samples.shape != shape_of(description):
         raise broken(f"samples in a shape of {samples.shape}")
@@ -63,7 +64,7 @@ def encode(array: Array, syntax: str, description: PixelDescription, options: En
         interpretation = "XYB" if description.samples_per_pixel == 3 else interpretation
     try:
         data = imagecodecs.jpegxl_encode(unsigned_samples(array, precision), bitspersample=precision, **kwargs)
-    except (imagecodecs.JpegxlError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise UnsupportedSyntaxError(f"libjxl cannot encode this frame: {error}") from None
     bits_stored = precision if lossy else description.bits_stored
     return Encoded(bytes(data), interpretation, bits_stored, lossy, syntaxes.METHODS[syntax] if lossy else "")
@@ -99,7 +100,7 @@ def recompress(data: Bytes) -> bytes:
     imagecodecs = library("imagecodecs")
     try:
         return bytes(imagecodecs.jpegxl_encode_jpeg(data, usecontainer=True, numthreads=1))
-    except (imagecodecs.JpegxlError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise UnsupportedSyntaxError(f"libjxl cannot recompress this JPEG: {error}") from None
 
 
@@ -112,5 +113,5 @@ def restore_jpeg(data: Bytes) -> bytes:
     imagecodecs = library("imagecodecs")
     try:
         return bytes(imagecodecs.jpegxl_decode_jpeg(data))
-    except (imagecodecs.JpegxlError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise broken(f"no JPEG can be restored: {str(error)[:200]}") from None

@@ -10,6 +10,7 @@ from dcmkit.pixels import syntaxes
 from dcmkit.pixels.codestream import RLE_HEADER, Bytes, CodestreamInfo, broken, rle_segments
 from dcmkit.pixels.description import PIXEL_DATA, PixelDescription
 from dcmkit.pixels.frames import (
+    LIBRARY_ERRORS,
     Array,
     Decoded,
     Encoded,
@@ -148,7 +149,7 @@ def decode_rle(data: Bytes, syntax: str, description: PixelDescription, info: Co
     length = description.rows * description.columns * description.samples_per_pixel * dtype.itemsize
     try:
         frame = imagecodecs.dicomrle_decode(data, dtype.newbyteorder("<"), out=length)
-    except (imagecodecs.ImcdError, ValueError) as error:
+    except LIBRARY_ERRORS as error:
         raise broken(_last_words(error)) from None
     if len(frame) != length:
         raise broken(f"{len(frame)} bytes of {length} when decoded")
@@ -170,7 +171,7 @@ def decode_rle_plugin(data: Bytes, syntax: str, description: PixelDescription, i
     pixels = description.rows * description.columns
     try:
         frame = rle.decode_frame(bytes(data), pixels, description.bits_allocated, "<")
-    except (ValueError, RuntimeError, OSError) as error:
+    except LIBRARY_ERRORS as error:
         raise broken(_last_words(error)) from None
     planes = np.frombuffer(_exactly(frame, description.frame_bytes), np.dtype(description.dtype))
     if description.samples_per_pixel > 1:
