@@ -25,6 +25,7 @@ check: .venv/check
 	$(BIN)/python -m dcmkit.cli.generate --check
 	$(BIN)/python tools/generate_uids.py --check
 	$(BIN)/python tools/generate_dictionary.py --check
+	$(BIN)/python tools/generate_dump_tags.py --check
 
 generate: .venv/serve
 	$(BIN)/python -m dcmkit.cli.generate

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import sys
 import tempfile
 import unicodedata
 import zlib
@@ -21,6 +22,9 @@ from dcmkit import uids
 from dcmkit.cli.dcmqrscp import parse_dcmqrscp
 from dcmkit.dataset import elements
 from dcmkit.dataset.bulk_data import stripped
+from dcmkit.dataset.dump import Look, Printer
+from dcmkit.dataset.dump_file import DumpFile
+from dcmkit.dataset.dump_model import Model
 from dcmkit.dataset.identifier import AnswerEncoder
 from dcmkit.dataset.json_model import flat, from_json, to_json
 from dcmkit.dataset.part10 import file_meta, read_file_header
@@ -28,6 +32,7 @@ from dcmkit.dataset.scanner import DataSetScanner, ScannedHeader
 from dcmkit.dataset.values import character_set, decode_values
 from dcmkit.dataset.xml_model import to_dcm2xml, to_native_xml
 from dcmkit.errors import DcmkitError, InputError, InvalidDataSetError, ProtocolError, UsageError
+from dcmkit.logs import escape
 from dcmkit.protocol import message, pdata, pdu
 from dcmkit.protocol.association import AssociationProtocol
 from dcmkit.protocol.events import AssociateRequested, ReleaseRequested
@@ -45,6 +50,9 @@ from dcmkit.protocol.user_information import (
 )
 from dcmkit.services.identifier import read_query, read_retrieve
 from dcmkit.services.models import MODELS, FindExtended
+
+sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+import image_targets
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT = uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_LITTLE_ENDIAN
@@ -549,6 +557,24 @@ AETable END
 """
 
 
+def fuzz_dump(data: bytes) -> None:
+    """Any file is printed up to its damage, in lines without anything a terminal obeys, and as a data set."""
+    look = Look(short=bool(data[:1] < b"\x80"), tree=data[:1] == b"\1")
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data[1:])
+        file.flush()
+        try:
+            with DumpFile(file.name) as dumped:
+                for line in Printer(dumped, look).lines():
+                    assert escape(line) == line
+                for error in dumped.errors:
+                    assert "offset" in str(error)
+                model = Model(dumped, dumped.nodes)
+                to_json(model.data_set, bulk_data=model.bulk_data)
+        except InputError:
+            pass
+
+
 def _targets() -> dict[str, Target]:
     request_items = [one[6 + 68 :] for one in _pdus()[:2]]
     conversations = [bytes((cut,)) + one for cut in (0, 7, 255) for one in _conversations()]
@@ -571,6 +597,7 @@ def _targets() -> dict[str, Target]:
         "command_set": Target(fuzz_command_set, tuple(_messages())),
         "association": Target(fuzz_association, tuple(conversations)),
         "data_set": Target(fuzz_data_set, tuple(bytes((i, 3)) + encoded for i, encoded in _data_sets())),
+        "dump": Target(fuzz_dump, tuple(bytes((look,)) + one for look in (0, 1, 128) for one in _files())),
         "part10": Target(fuzz_part10, tuple(bytes((bare,)) + one for bare in (0, 1) for one in _files())),
         "values": Target(fuzz_values, tuple(values)),
         "character_sets": Target(fuzz_character_sets, tuple(character_sets)),
@@ -579,6 +606,7 @@ def _targets() -> dict[str, Target]:
         "requests": Target(fuzz_requests, tuple(_requests())),
         "bulk_data": Target(fuzz_bulk_data, tuple(bytes((i,)) + encoded for i, encoded in _data_sets())),
         "dcmqrscp": Target(fuzz_dcmqrscp, (_DCMQRSCP,)),
+        **{name: Target(*found) for name, found in image_targets.RUNS.items()},
     }
 
 
@@ -586,4 +614,4 @@ TARGETS = _targets()
 """Every target by name."""
 
 if os.name == "nt":  # a temporary file cannot be read back through its descriptor position there
-    del TARGETS["part10"]
+    del TARGETS["part10"], TARGETS["dump"]
