@@ -40,11 +40,6 @@ def test_origin_may_be_outside():
     assert overlays.placed(overlay, overlay.plane(0, None), 2, 3).tolist() == [[False, False, True], [False] * 3]
 
 
-def test_big_endian_words():
-    (overlay,) = find_overlays(group(data=b"\0\x15"), big_endian=True)
-    assert overlay.plane(0, None)[0].tolist() == [True, False, True]
-
-
 def test_several_frames_from_a_frame_on():
     (overlay,) = find_overlays(group(data=b"\xc0\x0f", x15="2", x51="3"))
     assert overlay.plane(0, None) is None

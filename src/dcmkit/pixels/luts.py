@@ -235,14 +235,13 @@ def numbers(data_set: DataSet, tag: int) -> list[float]:
 
 
 def read_lut(
-    item: DataSet, *, big_endian: bool = False, signed: bool = False, descriptor: int = LUT_DESCRIPTOR,
+    item: DataSet, *, signed: bool = False, descriptor: int = LUT_DESCRIPTOR,
     data: int = LUT_DATA,
 ) -> Lut:  # fmt: skip
     """A LUT from an item of a LUT sequence, or from a data set (palettes).
 
     Args:
         item: where descriptor and data are.
-        big_endian: whether the data set is in Explicit VR Big Endian.
         signed: whether the first value mapped is, should it not say so itself.
         descriptor: tag of the descriptor.
         data: tag of the data.
@@ -251,7 +250,7 @@ def read_lut(
         InvalidDataSetError: there is none, or less of it than the descriptor says.
     """
     count, first, bits = _descriptor(item, descriptor, signed)
-    entries = _entries(item, data, count, big_endian)
+    entries = _entries(item, data, count)
     if not len(entries):
         raise InvalidDataSetError("a lookup table without data", offending_element=data)
     if len(entries) < count:  # some writers leave out the last one
@@ -282,7 +281,7 @@ def _vr(item: DataSet, tag: int) -> str:
     return found.vr if found is not None else ""
 
 
-def _entries(item: DataSet, tag: int, count: int, big_endian: bool) -> Array:
+def _entries(item: DataSet, tag: int, count: int) -> Array:
     found = item.get(tag)
     if found is None:
         raise InvalidDataSetError("a lookup table without data", offending_element=tag)
@@ -290,7 +289,7 @@ def _entries(item: DataSet, tag: int, count: int, big_endian: bool) -> Array:
         raw = found.value
         if len(raw) < 2 * count and len(raw) in (count, count + count % 2):
             return np.frombuffer(raw, np.uint8)[:count].astype(np.uint16)
-        return np.frombuffer(raw, ">u2" if big_endian else "<u2", len(raw) // 2).astype(np.uint16)
+        return np.frombuffer(raw, "<u2", len(raw) // 2).astype(np.uint16)
     if isinstance(found.value, str):
         try:
             values = np.array(found.value.split("\\") if found.value else [], np.float64).astype(np.int64)
@@ -332,7 +331,7 @@ def has_palette(data_set: DataSet) -> bool:
     return _DESCRIPTORS[0] in data_set and (_DATA[0] in data_set or _SEGMENTED[0] in data_set)
 
 
-def read_palette(data_set: DataSet, *, big_endian: bool = False, signed: bool = False) -> Palette:
+def read_palette(data_set: DataSet, *, signed: bool = False) -> Palette:
     """The palettes of a data set; 8-bit ones are widened so that white stays white.
 
     Raises:
@@ -343,9 +342,9 @@ def read_palette(data_set: DataSet, *, big_endian: bool = False, signed: bool = 
     for descriptor, data, segmented in zip(_DESCRIPTORS, _DATA, _SEGMENTED, strict=True):
         if segmented in data_set and data not in data_set:
             count, first, bits = _descriptor(data_set, descriptor, signed)
-            entries = _expanded(data_set, segmented, count, bits, big_endian)
+            entries = _expanded(data_set, segmented, count, bits)
         else:
-            lut = read_lut(data_set, big_endian=big_endian, signed=signed, descriptor=descriptor, data=data)
+            lut = read_lut(data_set, signed=signed, descriptor=descriptor, data=data)
             first, entries, bits = lut.first, lut.entries, lut.bits
         channels.append((entries, bits))
     if len({len(entries) for entries, _ in channels}) != 1:
@@ -355,14 +354,14 @@ def read_palette(data_set: DataSet, *, big_endian: bool = False, signed: bool = 
     return Palette(first, colors * 257 if narrow else colors)
 
 
-def _expanded(data_set: DataSet, tag: int, count: int, bits: int, big_endian: bool) -> Array:
+def _expanded(data_set: DataSet, tag: int, count: int, bits: int) -> Array:
     """Segments of a segmented palette written out (PS3.3 C.7.9.2)."""
     found = data_set[tag].value
     if isinstance(found, str):
         found = np.array(found.split("\\"), np.int64).astype("<u2").tobytes()
     if not isinstance(found, bytes):
         raise InvalidDataSetError("a segmented palette that is a sequence", offending_element=tag)
-    kind = "u1" if bits == 8 else ">u2" if big_endian else "<u2"
+    kind = "u1" if bits == 8 else "<u2"
     words = np.frombuffer(found, kind, len(found) // np.dtype(kind).itemsize).tolist()
     levels: list[int] = []
     _segments(words, 0, len(words), levels, count, bits, top=True)

@@ -81,7 +81,7 @@ class Overlay(NamedTuple):
         return bits.reshape(self.rows, self.columns).astype(bool)
 
 
-def find_overlays(data_set: DataSet, *, big_endian: bool = False) -> list[Overlay]:
+def find_overlays(data_set: DataSet) -> list[Overlay]:
     """The overlays of a data set, in the order of their groups; what cannot be one is left out."""
     found = []
     for group in GROUPS:
@@ -90,7 +90,7 @@ def find_overlays(data_set: DataSet, *, big_endian: bool = False) -> list[Overla
             continue
         rows, columns = _integer(data_set, base | _ROWS), _integer(data_set, base | _COLUMNS)
         origin = [int(value) for value in numbers(data_set, base | _ORIGIN)] + [1, 1]
-        data = _bits(data_set, base | _DATA, big_endian)
+        data = _bits(data_set, base | _DATA)
         bit = _integer(data_set, base | _BIT_POSITION)
         if data is None and not (0 < bit < 16 and _integer(data_set, base | _BITS_ALLOCATED) > 1):
             continue
@@ -112,12 +112,10 @@ def _integer(data_set: DataSet, tag: int, default: int = 0) -> int:
     return int(values[0]) if values else default
 
 
-def _bits(data_set: DataSet, tag: int, big_endian: bool) -> bytes | None:
+def _bits(data_set: DataSet, tag: int) -> bytes | None:
     found = data_set.get(tag)
     if found is None or not isinstance(found.value, bytes) or not found.value:
         return None
-    if big_endian and found.vr == "OW":
-        return np.frombuffer(found.value, ">u2", len(found.value) // 2).astype("<u2").tobytes()
     return found.value
 
 
