@@ -149,7 +149,9 @@ def test_fragments_in_an_icon_stay_as_they_are() -> None:
 
 
 def test_broken_sequences_are_refused() -> None:
-    for value in (b"\x08\0\0\0", b"\xfe\xff\x00\xe0\x63\0\0\0", b"\x08\0\x60\0CS\0\0"):
+    item = b"\xfe\xff\x00\xe0\x08\0\0\0"
+    inside = (item + b"\xfe\xff\x0d\x53\0\0\0\0", item + b"\xfe\xff\x00\xe0\0\0\0\0")
+    for value in (b"\x08\0\0\0", b"\xfe\xff\x00\xe0\x63\0\0\0", b"\x08\0\x60\0CS\0\0", *inside):
         data = b"\x08\0\x40\x11SQ\0\0" + struct.pack("<L", len(value)) + value
         with pytest.raises(InvalidDataSetError):
             to(parse(data, EXPLICIT), IMPLICIT)

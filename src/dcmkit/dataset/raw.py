@@ -97,6 +97,8 @@ class Reader:
         group, number, letters, length = self._head(data, pos)
         tag = group << 16 | number
         if group == 0xFFFE:
+            if tag not in (ITEM, ITEM_END, SEQUENCE_END):
+                raise InvalidDataSetError("an element that cannot be", offending_element=tag)
             return tag, "", pos + 8, self._long(data, pos + 4)[0]
         if not self.encoding.explicit:
             return tag, vr_of(tag), pos + 8, self._long(data, pos + 4)[0]

@@ -286,6 +286,8 @@ class Recoder:
                 continue
             if tag == SEQUENCE_END:
                 break
+            if tag == ITEM:
+                raise InvalidDataSetError("an item where an element should be", offending_element=tag)
             last = reader.end(data, tag, vr, start, length, end, depth + 1)
             if tag & 0xFFFF:
                 one = RawElement(tag, vr, pos, start, length, last)
