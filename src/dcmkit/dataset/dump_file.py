@@ -20,6 +20,7 @@ from dcmkit.uids import (
 
 INFLATED_LIMIT = 128 << 20
 """Bytes a deflated data set may become."""
+_PIECE = 1 << 20
 _TRANSFER_SYNTAX_UID = 0x00020010
 _IMPLICIT_SYNTAXES = frozenset((IMPLICIT_VR_LITTLE_ENDIAN, "1.2.840.113619.5.2"))
 
@@ -97,13 +98,15 @@ class DumpFile:
     def _walk_data_set(self, pos: int) -> None:
         reading, named = self._reading, self._named_syntax()
         self.transfer_syntax_uid = reading.transfer_syntax_uid or ("" if reading.detect else named)
+        end = len(self.raw)
         if self.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-            self.data, pos = self._inflated(pos), 0
+            self.data, end = self._inflated(pos)
+            pos = 0
         first = self.data[pos : pos + 8]
         if not self.transfer_syntax_uid:
             self.transfer_syntax_uid = _guessed(first)
         self.encoding = self._encoding(first)
-        walk = Walk(self.data, pos, len(self.data), self.encoding, reading.how)
+        walk = Walk(self.data, pos, end, self.encoding, reading.how)
         self.nodes = walk.nodes
         if walk.error:
             self.errors.append(walk.error)
@@ -127,32 +130,32 @@ class DumpFile:
         self.warnings.append(f"the data set is in {'implicit' if explicit else 'explicit'} VR, against its file meta")
         return Encoding(not explicit)
 
-    def _inflated(self, pos: int) -> bytes:
+    def _inflated(self, pos: int) -> tuple[mmap.mmap, int]:
+        """The data set, and where it ends: in memory of its own that takes no more room than is written to."""
         import zlib
 
         inflater = zlib.decompressobj(zlib.MAX_WBITS if self._reading.zlib else -zlib.MAX_WBITS)
-        parts: list[bytes] = []
-        left = INFLATED_LIMIT
+        found = mmap.mmap(-1, INFLATED_LIMIT)
         try:
             while pos < len(self.raw) and not inflater.eof:
                 block = self.raw[pos : pos + 65536]
-                while block and left > 0:
-                    parts.append(inflater.decompress(block, left))
-                    left -= len(parts[-1])
+                while block and found.tell() < INFLATED_LIMIT:
+                    found.write(inflater.decompress(block, min(_PIECE, INFLATED_LIMIT - found.tell())))
                     block = inflater.unconsumed_tail
-                if left <= 0:
+                if found.tell() == INFLATED_LIMIT:
                     what = f"the deflated data set becomes longer than {INFLATED_LIMIT} bytes"
                     self.errors.append(InvalidDataSetError(f"{what} at offset {pos}"))
                     break
                 pos += 65536
         except zlib.error as error:
             self.errors.append(InvalidDataSetError(f"the deflated data set is damaged at offset {pos}: {error}"))
-        return b"".join(parts)
+        return found, found.tell()
 
     def close(self) -> None:
         """Let the file go."""
-        if isinstance(self.raw, mmap.mmap):
-            self.raw.close()
+        for data in (self.raw, self.data):
+            if isinstance(data, mmap.mmap):
+                data.close()
 
     def __enter__(self) -> DumpFile:
         return self
