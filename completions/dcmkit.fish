@@ -30,7 +30,7 @@ end
 complete -c dcmkit -f
 
 complete -c dcmkit -n '__dcmkit_only' -a config -d 'Show, check or begin the configuration file'
-complete -c dcmkit -n '__dcmkit_only' -a dump -d 'Print what is in DICOM files, as dcmdump does, as JSON, XML or CSV, or what d...'
+complete -c dcmkit -n '__dcmkit_only' -a dump -d 'Print what is in DICOM files, as text, JSON, XML or CSV, or what differs betw...'
 complete -c dcmkit -n '__dcmkit_only' -a echoscu -d 'Verify that a peer answers: C-ECHO'
 complete -c dcmkit -n '__dcmkit_only' -a findscu -d 'Ask a peer what it has by C-FIND: patients, studies, series, images, worklists'
 complete -c dcmkit -n '__dcmkit_only' -a getscu -d 'Retrieve objects by C-GET'

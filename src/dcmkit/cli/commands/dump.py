@@ -1,4 +1,4 @@
-"""Print what is in DICOM files, as dcmdump does, as JSON, XML or CSV, or what differs between two."""
+"""Print what is in DICOM files, as text, JSON, XML or CSV, or what differs between two."""
 
 from __future__ import annotations
 
