@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
+from pydicom.errors import InvalidDicomError
 
 from dcmkit.dataset import elements
 from dcmkit.errors import InputError, InvalidDataSetError
-from dcmkit.pixels.image_file import ImageFile
+from dcmkit.pixels import image_file as module
+from dcmkit.pixels.image_file import ImageFile, swapped_pairs
 from dcmkit.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
 from tests.dataset.encoding import encode
 from tests.pixels.files import JPEG, SOI, attributes, element, encapsulated, item, native, write
@@ -54,6 +57,38 @@ def test_frames_and_elements_are_those_pydicom_finds(name: str) -> None:
         assert image.description.photometric_interpretation == theirs.PhotometricInterpretation
         wanted = {int(one.tag) for one in theirs if one.keyword != "PixelData" and one.tag.element}
         assert set(image.data_set) == wanted - {0xFFFCFFFC}
+
+
+def test_all_bundled_files_that_pydicom_reads(tmp_path: Path) -> None:
+    """What pydicom reads to its end is read here, and the frames are the same; the truncated are refused."""
+    different, count = [], 0
+    for path in sorted(bundled("CT_small.dcm").parent.rglob("*.dcm")):
+        try:
+            with ImageFile(path) as image, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                frames = [bytes(image.frame(index)) for index in range(image.number_of_frames)]
+                theirs = dcmread(path)
+                value = theirs.PixelData if frames else b""
+        except (InvalidDicomError, InvalidDataSetError):
+            different.append(path.stem)
+            continue
+        if theirs.file_meta.TransferSyntaxUID.is_encapsulated and frames:
+            value = b"".join(generate_frames(value, number_of_frames=len(frames)))
+        described = image.description
+        if image.encoding.big_endian and described and described.bits_allocated == 8 and theirs["PixelData"].VR == "OW":
+            value = swapped_pairs(value)
+        if not value.startswith(b"".join(frames)):
+            different.append(path.stem)
+        count += 1
+    assert count > 70
+    assert set(different) <= NOT_ALIKE, set(different) - NOT_ALIKE
+
+
+NOT_ALIKE = {
+    "ExplVR_BigEndNoMeta", "ExplVR_LitEndNoMeta", "rtstruct", "OT-PAL-8-face", "no_meta",  # no file meta
+    "MR_truncated", "rtplan_truncated", "emri_small_jpeg_2k_lossless_too_short", "MR_small_truncated",
+    "meta_missing_tsyntax", "nested_priv_SQ",  # pixel data without rows and columns
+}  # fmt: skip
 
 
 def open_all(path: Path) -> list[bytes]:
@@ -178,13 +213,16 @@ def test_without_file_meta_information(tmp_path: Path) -> None:
     assert open_all(path) == [b"123456"]
 
 
-def test_a_bomb_in_a_deflated_file(tmp_path: Path) -> None:
+def test_a_bomb_in_a_deflated_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deflater = zlib.compressobj(9, wbits=-15)
     data = deflater.compress(attributes(1024, 1024) + element(0x7FE00010, "OB", bytes(1 << 20))) + deflater.flush()
     path = write(tmp_path / "a.dcm", DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, data)
     assert open_all(path) == [bytes(1 << 20)]
     with pytest.raises(InvalidDataSetError, match="longer than 1000 bytes"):
         ImageFile(path, inflated_limit=1000)
+    monkeypatch.setattr(module, "_BOMB_SIZE", 1 << 19)
+    with pytest.raises(InvalidDataSetError, match="becomes longer"):
+        ImageFile(path)
 
 
 @pytest.mark.parametrize("syntax", [JPEG, EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN])

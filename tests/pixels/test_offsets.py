@@ -129,6 +129,14 @@ def test_one_frame_is_all_fragments() -> None:
         assert all_frames(found) == [b"anything!12"]
 
 
+def test_a_frame_of_very_many_fragments(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = [SOI, *(bytes((index, 1)) for index in range(100))]
+    monkeypatch.setattr(module, "_FEW", 8)
+    found = open_pixels(encapsulated([*pieces, *pieces], [0, 12 + 1000]), frames=2)
+    assert all_frames(found) == [b"".join(pieces)] * 2
+    assert not found.warnings
+
+
 def test_fragments_that_cannot_be_told_apart_are_an_error() -> None:
     found = open_pixels(encapsulated([b"ab", b"cd", b"ef", b"gh"]), DEFLATED_FRAMES)
     with pytest.raises(InvalidDataSetError, match="cannot be told"):

@@ -32,6 +32,8 @@ INFLATED_LIMIT = 1 << 30
 PIXEL_ELEMENTS = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
 NOT_IN_DATA_SET = PIXEL_ELEMENTS | {EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS}
 _STEP = 1 << 20
+_BOMB_SIZE, _BOMB_RATIO = 1 << 27, 500
+"""What becomes so long, and was deflated to so small a part, is no image."""
 _FORGET_AFTER = 1 << 26
 """Bytes of frames handed out after which the pages of the file are given back to the system."""
 
@@ -327,7 +329,7 @@ def _inflate(source: IO[bytes], target: IO[bytes], limit: int) -> int:
     """Inflate the rest of a file into another; how many bytes came out."""
     import zlib
 
-    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    inflater, size, consumed = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
     while not inflater.eof:
         block = inflater.unconsumed_tail or source.read(_STEP)
         if not block:
@@ -337,7 +339,9 @@ def _inflate(source: IO[bytes], target: IO[bytes], limit: int) -> int:
         except zlib.error as error:
             raise InvalidDataSetError(f"the deflated data set is damaged: {error}") from None
         size += len(piece)
-        if size > limit:
+        consumed += len(block) - len(inflater.unconsumed_tail)
+        if size > limit or (size > _BOMB_SIZE and size > consumed * _BOMB_RATIO):
+            limit = min(size, limit)
             raise InvalidDataSetError(f"the deflated data set becomes longer than {limit} bytes")
         view = memoryview(piece)
         while view:

@@ -21,6 +21,9 @@ from dcmkit.pixels.description import PIXEL_DATA
 FRAGMENTS_LIMIT = 1 << 20
 """Fragments of one object; walking so many takes about a second."""
 
+_FEW = 4096
+"""Fragments of one frame that are handed out one by one; more are joined as they come."""
+
 _ITEM_KEY, _END_KEY = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _ITEM_END = b"\xfe\xff\x0d\xe0\0\0\0\0"
 _tag_and_length = Struct("<4sL").unpack_from
@@ -303,16 +306,22 @@ class Encapsulated:
         last = index + 1 == len(table.starts)
         stop = table.end if last else table.starts[index + 1]
         found: list[memoryview] = []
+        joined = bytearray()
         at = first
         try:
             for at, length in self._walk(first):
                 if length < 0 or at >= stop:
                     break
+                if len(found) >= _FEW:
+                    joined += b"".join(found)
+                    found.clear()
                 found.append(self._data[at + 8 : at + 8 + length])
         except InvalidDataSetError:
             if table.scanned:
                 raise
             return None
+        if joined:
+            found.insert(0, memoryview(joined))
         if table.scanned:
             return found
         misplaced = self._check and not self._marked(first, len(found[0]) if found else 0)
