@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -132,12 +133,18 @@ class Filing:
         return None
 
     def _index_existing(self, path: str, directory: str, name: str, offset: int) -> None:
-        """The same object got its name a moment ago, or its process died then: Success needs its row as well."""
+        """The same object got its name a moment ago, or its process died then: Success needs its row as well.
+
+        Raises:
+            FileNotFoundError: it was removed before the row was there, and the removal did not see the row.
+        """
         facts = os.stat(path)
-        record = self._record
+        record = copy(self._record)
         record.directory, record.name, record.data_set_offset = directory, name, offset
         record.size, record.mtime_ns = facts.st_size, facts.st_mtime_ns
         self._index(record)
+        self._archive.committer.flush()
+        os.lstat(path)  # a removal from now on finds the row
 
     def _take_name(self) -> str | Stored:
         """The path the object has now; or how it was settled by one that had the name."""
@@ -165,7 +172,7 @@ class Filing:
                     settled = self._meet(directory, name, offset, indexed=False)
                     if settled is not None:
                         return settled
-                    if path in self._replaced:
+                    if path in self._replaced or not os.path.lexists(path):
                         continue
                 elif not hashed:  # another SOP Instance to which the layout gives the same path
                     digest = sha256(record.sop_instance_uid.encode()).hexdigest()[:12]
