@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     program, *args = sys.argv if argv is None else argv
     tool = program_name(program)
     if tool != "dcmkit":
-        args = [tool, *args]
+        args = [tool, *(_render_as_dcmtk(args) if tool == "render" and _base(program) != "render" else args)]
     if not args or args[0] in ("-h", "--help"):
         from dcmkit.cli.startup import overview
 
@@ -44,15 +44,27 @@ def main(argv: list[str] | None = None) -> None:
 
 def program_name(path: str) -> str:
     """The subcommand a link's name stands for, or "dcmkit"."""
-    name = path.replace("\\", "/").rpartition("/")[2]
-    for suffix in (".exe", ".py", ".pyw"):
-        name = name.removesuffix(suffix)
+    name = _base(path)
     if name in ("dcmkit", "__main__"):
         return "dcmkit"
     from dcmkit.cli.startup import command_names
 
     names = command_names()
+    name = "render" if name in ("dcmj2pnm", "dcm2pnm", "dcm2img") else name
     for tool in (name, name.removeprefix("dcm")):  # DCMTK's dcmdump and dcmqrscp are dump and qrscp here
         if tool in names:
             return tool
     return "dcmkit"
+
+
+def _base(path: str) -> str:
+    """The name of a program without directory and ending."""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    for suffix in (".exe", ".py", ".pyw"):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _render_as_dcmtk(args: list[str]) -> list[str]:
+    """Arguments of dcmj2pnm as `dcmkit render` takes them: there -o has another meaning."""
+    return ["--as-dcmj2pnm", *("--no-output" if arg == "-o" else arg for arg in args)]

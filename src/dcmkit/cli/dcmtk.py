@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 
+_CALLED = {"render": "dcmj2pnm"}
+"""What DCMTK calls tools that have another name here."""
+
 
 def has_option(tool: str, flag: str) -> bool:
     """Whether DCMTK's `tool` takes `flag`."""
@@ -14,5 +17,6 @@ def has_option(tool: str, flag: str) -> bool:
         for line in table:
             name, *tools = line.split()
             if name == flag:
-                return tool in tools or f"dcm{tool}" in tools  # qrscp is DCMTK's dcmqrscp
+                wanted = _CALLED.get(tool, tool)
+                return wanted in tools or f"dcm{wanted}" in tools  # qrscp is DCMTK's dcmqrscp
     return False

@@ -140,19 +140,14 @@ def encode_animation(pictures: Iterable[Array], delays: Iterable[float], *, loop
 def _gif_head(shape: tuple[int, ...]) -> bytes:
     if max(shape[:2]) > _LARGEST[GIF]:
         raise UsageError(f"GIF holds no more than {_LARGEST[GIF]} rows or columns")
-    palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-    if len(shape) == 3:
-        steps = [np.rint(np.linspace(0, 255, count)) for count in _LEVELS]
-        corners = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
-        palette[: len(corners)] = corners
-    return b"GIF89a" + struct.pack("<HHBBB", shape[1], shape[0], 0xF7, 0, 0) + palette.tobytes()
+    return b"GIF89a" + struct.pack("<HHBBB", shape[1], shape[0], 0xF7, 0, 0) + palette(len(shape) == 3).tobytes()
 
 
 def _gif_frame(picture: Array) -> bytes:
     """The image block: descriptor and LZW data, with the global palette."""
     import imagecodecs
 
-    indexed = np.ascontiguousarray(_dithered(picture) if picture.ndim == 3 else picture)
+    indexed = np.ascontiguousarray(dithered(picture) if picture.ndim == 3 else picture)
     try:
         file = bytes(imagecodecs.gif_encode(indexed, out=2 * indexed.nbytes + 8192))
     except (RuntimeError, ValueError) as error:
@@ -164,8 +159,18 @@ def _gif_frame(picture: Array) -> bytes:
     return file[start:-1]
 
 
-def _dithered(picture: Array) -> Array:
-    """Indices into the palette; an ordered dither hides its steps."""
+def palette(is_color: bool) -> Array:
+    """256 colours: grey levels, or 252 of six reds, seven greens and six blues."""
+    levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    if is_color:
+        steps = [np.rint(np.linspace(0, 255, count)) for count in _LEVELS]
+        corners = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3)
+        levels[: len(corners)] = corners
+    return levels
+
+
+def dithered(picture: Array) -> Array:
+    """Indices of a colour picture into the palette; an ordered dither hides its steps."""
     bayer = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.float32) / 16
     rows, columns = picture.shape[:2]
     pattern = np.tile(bayer, (-(-rows // 4), -(-columns // 4)))[:rows, :columns]

@@ -51,6 +51,7 @@ _TAGS = frozenset({
     0x00080005, presentation.SOP_CLASS_UID, presentation.SOP_INSTANCE_UID, _PIXEL_PRESENTATION, _SPACINGS[1],
     *range(0x00181600, 0x00181625),
 })  # fmt: skip
+_CINE = frozenset({0x00082144, 0x00180040, 0x00181063, 0x00181065})
 _elements: WeakKeyDictionary[ImageFile, DataSet] = WeakKeyDictionary()
 
 
@@ -154,6 +155,21 @@ def rendering_elements(image: ImageFile) -> DataSet:
         wanted = (one for one in image.elements if one.tag in _TAGS or one.tag >> 16 in _GROUPS)
         found = _elements[image] = RawElements(image.elements.data, image.encoding, wanted).decoded()
     return found
+
+
+def frame_delays(image: ImageFile) -> list[float]:
+    """How long each frame of an image is shown when it moves, in milliseconds (PS3.3 C.7.6.5)."""
+    wanted = (one for one in image.elements if one.tag in _CINE)
+    said = RawElements(image.elements.data, image.encoding, wanted).decoded()
+    vector, time = numbers(said, 0x00181065), numbers(said, 0x00181063)
+    count = image.number_of_frames
+    if len(vector) == count and count > 1:  # each is the time since the frame before
+        steps = [*vector[1:], vector[-1]]
+        if all(1 <= step <= 60_000 for step in steps):
+            return steps
+    rates = numbers(said, 0x00082144) or numbers(said, 0x00180040)
+    delay = time[0] if time and time[0] > 0 else 1000 / rates[0] if rates and rates[0] > 0 else 100.0
+    return [min(60_000.0, max(1.0, delay))] * count
 
 
 def render_decoded(
