@@ -27,12 +27,6 @@ ASSOCIATION = AssociationSettings(calling_ae_title="SCP")
 LOOPBACK = ListenerSettings(bind=("127.0.0.1",))
 
 
-@pytest.fixture(autouse=True)
-def untuned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process of the tests goes on after the service."""
-    monkeypatch.setattr(server, "_tune", lambda: None)
-
-
 @contextmanager
 def running(archive: ArchiveSettings | None, listener: ListenerSettings = LOOPBACK, **how: bool) -> Iterator[Listener]:
     """A service in a thread."""
