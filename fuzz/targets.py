@@ -18,6 +18,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+import numpy
+
 from dcmkit import uids
 from dcmkit.cli.dcmqrscp import parse_dcmqrscp
 from dcmkit.dataset import elements
@@ -31,8 +33,19 @@ from dcmkit.dataset.part10 import file_meta, read_file_header
 from dcmkit.dataset.scanner import DataSetScanner, ScannedHeader
 from dcmkit.dataset.values import character_set, decode_values
 from dcmkit.dataset.xml_model import to_dcm2xml, to_native_xml
-from dcmkit.errors import DcmkitError, InputError, InvalidDataSetError, ProtocolError, UsageError
+from dcmkit.errors import (
+    DcmkitError,
+    InputError,
+    InvalidDataSetError,
+    ProtocolError,
+    UnsupportedSyntaxError,
+    UsageError,
+)
 from dcmkit.logs import escape
+from dcmkit.pixels import syntaxes
+from dcmkit.pixels.codecs import encode_frame
+from dcmkit.pixels.codestream import inspect, rle_segments
+from dcmkit.pixels.description import PixelDescription
 from dcmkit.protocol import message, pdata, pdu
 from dcmkit.protocol.association import AssociationProtocol
 from dcmkit.protocol.events import AssociateRequested, ReleaseRequested
@@ -396,6 +409,27 @@ def fuzz_dcmqrscp(data: bytes) -> None:
     check(all(served.directory for served in found.served), "every AE title has a storage area")
 
 
+# --- pixels ------------------------------------------------------------------------------------------------------
+
+CODESTREAMS = sorted(
+    syntaxes.JPEG_FAMILY | syntaxes.JPEG_LS_FAMILY | syntaxes.JPEG_2000_FAMILY | syntaxes.HTJ2K_FAMILY
+    | syntaxes.JPEG_XL_FAMILY | {syntaxes.RLE}
+)  # fmt: skip
+
+
+def fuzz_codestream(data: bytes) -> None:
+    """The header of a frame's codestream; the first byte chooses the transfer syntax."""
+    syntax, codestream = CODESTREAMS[data[0] % len(CODESTREAMS)] if data else "", data[1:]
+    try:
+        info = inspect(codestream, syntax)
+    except (InvalidDataSetError, UnsupportedSyntaxError):
+        return
+    check(info == inspect(memoryview(codestream), syntax), "a view is read as bytes are")
+    check(0 <= info.start <= len(codestream), "a codestream begins within its data")
+    if syntax == syntaxes.RLE and info.complete:
+        check(sum(map(len, rle_segments(codestream))) == len(codestream) - 64, "segments are all there is")
+
+
 # --- seeds -------------------------------------------------------------------------------------------------------
 
 
@@ -574,6 +608,16 @@ def fuzz_dump(data: bytes) -> None:
             pass
 
 
+def _codestreams() -> list[bytes]:
+    image, description = numpy.arange(24 * 20, dtype="u1").reshape(24, 20), PixelDescription(24, 20, 1, "", 8, 8, 7)
+    described = description._replace(photometric_interpretation="MONOCHROME2")
+    return [
+        bytes((i,)) + encode_frame(image, syntax, described).data
+        for i, syntax in enumerate(CODESTREAMS)
+        if syntax not in syntaxes.RETIRED_JPEG
+    ]
+
+
 def _targets() -> dict[str, Target]:
     request_items = [one[6 + 68 :] for one in _pdus()[:2]]
     conversations = [bytes((cut,)) + one for cut in (0, 7, 255) for one in _conversations()]
@@ -604,6 +648,7 @@ def _targets() -> dict[str, Target]:
         "json_model": Target(fuzz_json_model, tuple(_jsons())),
         "requests": Target(fuzz_requests, tuple(_requests())),
         "bulk_data": Target(fuzz_bulk_data, tuple(bytes((i,)) + encoded for i, encoded in _data_sets())),
+        "codestream": Target(fuzz_codestream, tuple(_codestreams())),
         "dcmqrscp": Target(fuzz_dcmqrscp, (_DCMQRSCP,)),
         **{name: Target(*found) for name, found in image_targets.RUNS.items()},
     }

@@ -93,8 +93,17 @@ def test_deflated_without_libdeflate(monkeypatch: pytest.MonkeyPatch) -> None:
     assert zlib.decompress(native.deflate(b"abc" * 100), -15) == b"abc" * 100
 
 
+@pytest.mark.parametrize("libdeflate", [True, False])
 @pytest.mark.parametrize("length", [0, 1, 6143, 6145, 6146, 1 << 20])
-def test_a_deflated_frame_of_another_length(length: int) -> None:
+def test_a_deflated_frame_of_another_length(length: int, libdeflate: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import imagecodecs
+
+    monkeypatch.setattr(imagecodecs.DEFLATE, "available", libdeflate)
+    array, description = IMAGES["12 bits"]
+    right = encode_frame(array, syntaxes.DEFLATED_FRAME, description).data
+    assert error(decode_frame(right, syntaxes.DEFLATED_FRAME, description), array) == 0
+    with pytest.raises(InvalidDataSetError):
+        decode_frame(b"\xff" * 20, syntaxes.DEFLATED_FRAME, description)
     with pytest.raises(InvalidDataSetError):
         decode_frame(native.deflate(bytes(length)), syntaxes.DEFLATED_FRAME, IMAGES["12 bits"][1])
 

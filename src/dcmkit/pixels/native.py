@@ -106,14 +106,24 @@ def encode_native(array: Array, syntax: str, description: PixelDescription, _opt
 def decode_deflated(data: Bytes, syntax: str, description: PixelDescription, _info: object = None) -> Decoded:
     """Each frame deflated on its own, without a header."""
     length = description.frame_bytes
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        frame = inflater.decompress(data, length + 1)
-    except zlib.error as error:
-        raise broken(str(error)) from None
+    frame = inflate(data, length + length % 2)
     if not length <= len(frame) <= length + length % 2:
         raise broken(f"{len(frame)} bytes of {length} when inflated")
     return decode_native(frame, syntaxes.EXPLICIT, description)
+
+
+def inflate(data: Bytes, most: int) -> bytes:
+    """`data` inflated, up to one byte more than `most`; libdeflate is three times as fast as zlib."""
+    imagecodecs = library("imagecodecs")
+    if imagecodecs.DEFLATE.available:
+        try:
+            return bytes(imagecodecs.deflate_decode(data, raw=True, out=most))
+        except LIBRARY_ERRORS as error:
+            raise broken(_last_words(error)) from None
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, most + 1)
+    except zlib.error as error:
+        raise broken(str(error)) from None
 
 
 def encode_deflated(array: Array, syntax: str, description: PixelDescription, options: EncodeOptions) -> Encoded:
