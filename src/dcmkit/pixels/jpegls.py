@@ -56,6 +56,8 @@ def encode(array: Array, syntax: str, description: PixelDescription, options: En
     """Lossless; near-lossless where the syntax allows it, unless samples could wrap around zero or run over."""
     imagecodecs = library("imagecodecs")
     precision = lossless_precision(array, description, "JPEG-LS")
+    if description.bits_allocated > 8:  # DCMTK wants samples of two bytes where two are allocated
+        precision = max(9, precision)
     kwargs: dict[str, Any] = {}
     if _has_precision():
         kwargs["bitspersample"] = precision
