@@ -54,12 +54,16 @@ class Path:
 
     def place(self, points: Iterable[tuple[float, float]], of_display: bool) -> Array:
         """Points of the image, or fractions of what is displayed, on the picture."""
-        array = np.array(list(points), np.float64).reshape(-1, 2)
+        array = _bounded(points)
         if of_display:
             return array * (self._columns, self._rows)
-        with np.errstate(all="ignore"):
-            found: Array = array @ self._matrix[:2, :2].T + self._matrix[:2, 2]
+        found: Array = array @ self._matrix[:2, :2].T + self._matrix[:2, 2]
         return found
+
+
+def _bounded(points: Iterable[tuple[float, float]]) -> Array:
+    """Points with coordinates that can be calculated with, whatever a file says."""
+    return np.clip(np.nan_to_num(np.array(list(points), np.float64)), -1e7, 1e7).reshape(-1, 2)
 
 
 def draw(picture: Array, graphics: Iterable[Graphic], notes: Iterable[Note], path: Path) -> Array:
@@ -92,7 +96,7 @@ def _graphic(mask: Array, graphic: Graphic, path: Path) -> None:
         return
     if graphic.kind == "CIRCLE" and len(points) >= 2:
         # in the image: a circle may have become an ellipse since
-        outline = path.place(map(tuple, drawing.circle(np.array(graphic.points[:2]))), graphic.of_display)
+        outline = path.place(map(tuple, drawing.circle(_bounded(graphic.points[:2]))), graphic.of_display)
     elif graphic.kind == "ELLIPSE" and len(points) >= 4:
         outline = drawing.ellipse(points[:4])
     else:

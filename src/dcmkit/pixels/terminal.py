@@ -73,9 +73,8 @@ def _sixel(picture: Array) -> str:
     levels = palette(True)[:252] if is_color else np.repeat(np.rint(np.linspace(0, 255, 64))[:, None], 3, axis=1)
     rows, columns = index.shape
     parts = [f'\x1bP0;1;0q"1;1;{columns};{rows}']
-    parts += [
-        f"#{number};2;{';'.join(str(round(v * 100 / 255)) for v in level)}" for number, level in enumerate(levels)
-    ]
+    for number, level in enumerate(levels.tolist()):
+        parts.append(f"#{number};2;" + ";".join(str(round(value * 100 / 255)) for value in level))
     weights = (1 << np.arange(6))[:, None]
     for top in range(0, rows, 6):
         band = index[top : top + 6]

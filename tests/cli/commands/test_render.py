@@ -1,0 +1,186 @@
+"""dcmkit render: pictures of files, folders, frames; what is refused; DCMTK's way of calling it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import imagecodecs
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from pydicom.data import get_testdata_file
+
+from dcmkit import cli
+from dcmkit.cli.group import group
+from dcmkit.errors import ExitCode
+from dcmkit.pixels.image_file import ImageFile
+from dcmkit.pixels.render import Rendering, render
+
+CT, MULTI, PLAN = (get_testdata_file(name) for name in ("CT_small.dcm", "rtdose.dcm", "rtplan.dcm"))
+COLOR, OVERLAY = get_testdata_file("examples_rgb_color.dcm"), get_testdata_file("examples_overlay.dcm")
+
+
+def run(*args, ok=True):
+    result = CliRunner().invoke(group, ["render", *map(str, args)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    if ok:
+        assert result.exit_code == 0, result.output
+    return result
+
+
+def expected(path=CT, frame=0, **how):
+    with ImageFile(path) as image:
+        return render(image, frame, Rendering(**how))
+
+
+def png(path):
+    return imagecodecs.png_decode(path.read_bytes())
+
+
+def test_one_file(tmp_path):
+    run(CT, "-o", tmp_path / "a.png", "--window", "40,400")
+    assert np.array_equal(png(tmp_path / "a.png"), expected(window=(40, 400)))
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif", "bmp", "pgm", "tif"])
+def test_the_name_says_the_format(tmp_path, suffix):
+    run(CT, COLOR, "-o", tmp_path / "d", "--format", suffix)
+    run(CT, "-o", tmp_path / f"a.{suffix}")
+    start = (tmp_path / f"a.{suffix}").read_bytes()[:4]
+    assert start in {b"\x89PNG", b"\xff\xd8\xff\xe0", b"RIFF", b"GIF8", b"P5\n1", b"II*\0"} or start[:2] == b"BM"
+    assert len(os.listdir(tmp_path / "d")) == 2
+
+
+def test_a_folder_with_files_that_are_no_images(tmp_path):
+    source = tmp_path / "in" / "deep"
+    source.mkdir(parents=True)
+    shutil.copy(CT, source / "ct.dcm")
+    shutil.copy(PLAN, source / "plan.dcm")
+    (source / "text").write_text("hello")
+    result = run(tmp_path / "in", "-o", tmp_path / "out", ok=False)
+    assert result.exit_code == ExitCode.PARTLY_DONE
+    assert os.listdir(tmp_path / "out" / "deep") == ["ct.png"]
+    assert "the object has no pixel data" in result.stderr
+    assert "text: " in result.stderr
+    assert run(PLAN, "-o", tmp_path / "x.png", ok=False).exit_code == ExitCode.NOTHING_DONE
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_frames(tmp_path):
+    run(MULTI, "-o", tmp_path / "a.png", "--frame", "2-3")
+    assert sorted(os.listdir(tmp_path)) == ["a.2.png", "a.3.png"]
+    assert np.array_equal(png(tmp_path / "a.3.png"), expected(MULTI, 2))
+    run(MULTI, "-o", tmp_path / "a.gif", "--frame", "all", "--fps", "25")
+    assert imagecodecs.gif_decode((tmp_path / "a.gif").read_bytes()).shape[0] == 15
+    assert run(MULTI, "-o", tmp_path / "b.png", "--frame", "16", ok=False).exit_code == ExitCode.NOTHING_DONE
+
+
+def test_a_sheet(tmp_path):
+    run(MULTI, CT, "-o", tmp_path / "a.png", "--frame", "1", "--montage", "3x2", "--size", "20x20")
+    assert png(tmp_path / "a.png").shape == (40, 60)
+
+
+def test_geometry(tmp_path):
+    run(CT, "-o", tmp_path / "a.png", "--region", "10,20,64,32", "--rotate", "90", "--flip", "vertical")
+    assert np.array_equal(png(tmp_path / "a.png"), np.rot90(expected()[20:52, 10:74], -1)[::-1])
+    run(CT, "-o", tmp_path / "b.png", "--viewport", "50x60")
+    assert png(tmp_path / "b.png").shape == (50, 50)
+
+
+def test_sixteen_bits(tmp_path):
+    run(CT, "-o", tmp_path / "a.png", "--bits", "16")
+    assert png(tmp_path / "a.png").dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (CT, "-o", "a.xyz"),
+        (CT, "-o", "a.png", "--window", "40"),
+        (CT, "-o", "a.png", "--viewport", "x"),
+        (CT, "-o", "a.png", "--quality", "0"),
+        (CT, "-o", "a.png", "--montage", "0"),
+        (CT, CT, "-o", "-"),
+        (CT,),
+    ],
+)
+def test_what_cannot_be(args, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*args, ok=False)
+    assert result.exit_code == ExitCode.BAD_USAGE
+    assert "error: " in result.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_image_itself_is_never_overwritten(tmp_path):
+    file = tmp_path / "a.png"
+    shutil.copy(CT, file)
+    before = file.read_bytes()
+    assert run(file, "-o", file, ok=False).exit_code == ExitCode.NOTHING_DONE
+    assert file.read_bytes() == before
+
+
+def test_a_preview(tmp_path):
+    assert "▀" in run(CT, "--preview", "blocks").stdout
+    assert run(CT, "--preview", "kitty").stdout.startswith("\x1b_Ga=T")
+    assert run(CT, "--preview", "sixel").stdout.startswith("\x1bP0;1;0q")
+
+
+def test_nothing_is_written_on_request(tmp_path):
+    run(CT, "-o", tmp_path / "a.png", "--no-output")
+    assert os.listdir(tmp_path) == []
+
+
+# --- as DCMTK's tools ---
+
+
+@pytest.mark.parametrize("name", ["dcmj2pnm", "dcm2img", "dcm2pnm"])
+def test_a_link_called_as_dcmtk_calls_it(name, tmp_path, capfdbinary):
+    def called(*args):
+        with pytest.raises(SystemExit) as left:
+            cli.main([f"/usr/bin/{name}", *map(str, args)])
+        assert left.value.code == 0
+
+    called(CT, tmp_path / "a.pgm")
+    head = b"P5\n128 128\n255\n"
+    assert (tmp_path / "a.pgm").read_bytes() == head + expected(voi="none", padding=False).tobytes()
+    called("+Wm", "+Pid", OVERLAY)
+    written = capfdbinary.readouterr().out
+    pixels = expected(OVERLAY, voi="minmax", padding=False, overlays=())
+    assert written.endswith(b"\n255\n" + pixels.tobytes())
+    called("-o", CT)
+    assert capfdbinary.readouterr().out == b""
+    called("+Fa", "+on", MULTI, tmp_path / "m.png")
+    assert (tmp_path / "m.0.png").exists()
+    assert (tmp_path / "m.14.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "how"),
+    [
+        (("+Wi", "1"), {"voi": "preset"}),
+        (("+Ww", "40", "400"), {"window": (40, 400)}),
+        (("+Ww", "40", "400", "+Wfs"), {"window": (40, 400), "function": "SIGMOID"}),
+        (("+Wn",), {"voi": "minmax-inner"}),
+        (("+Wh", "5"), {"voi": "percentiles", "percentiles": (5, 95)}),
+        (("-W", "-M"), {"voi": "none", "modality": False}),
+        (("+P",), {"invert": True}),
+        (("+Piv",), {"shape": "INVERSE"}),
+        (("+Rl",), {"rotation": 270}),
+        (("+Rtd", "+Lhv"), {"rotation": 180, "flip_horizontally": True, "flip_vertically": True}),
+        (("+Sxv", "100", "-i"), {"size": (0, 100), "method": "nearest"}),
+        (("+Syf", "0.5"), {"factors": (0.5, 0)}),
+        (("+O", "1", "+Omc"), {"overlays": (0,), "overlay_mode": "complement"}),
+    ],
+)
+def test_names_of_dcmtk(args, how, tmp_path):
+    path = get_testdata_file("examples_overlay.dcm")
+    run(path, "-o", tmp_path / "a.png", *args)
+    assert np.array_equal(png(tmp_path / "a.png"), expected(path, **how))
+
+
+def test_what_dcmtk_has_and_render_not_yet_is_said(tmp_path):
+    result = run(CT, "-o", tmp_path / "a.png", "+Dg", ok=False)
+    assert "is DCMTK's" in result.stderr
