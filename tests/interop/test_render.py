@@ -23,11 +23,12 @@ pytestmark = [
 
 GREY = (
     "CT_small.dcm", "MR_small.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm", "examples_overlay.dcm",
-    "JPGExtended.dcm", "rtdose.dcm", "MR_small_jpeg_ls_lossless.dcm", "image_dfl.dcm",
+    "JPGExtended.dcm", "rtdose.dcm", "image_dfl.dcm",
 )  # fmt: skip
 COLOR = (
     "SC_rgb_small_odd.dcm", "SC_rgb_rle.dcm", "SC_rgb_jpeg_dcmtk.dcm", "SC_rgb_dcmtk_+eb+cr.dcm",
-    "examples_palette.dcm", "SC_ybr_full_422_uncompressed.dcm", "SC_rgb_gdcm_KY.dcm", "SC_rgb_jpeg_lossy_gdcm.dcm", "ExplVR_BigEnd.dcm",
+    "examples_palette.dcm", "SC_ybr_full_422_uncompressed.dcm", "SC_rgb_jpeg_lossy_gdcm.dcm",
+    "ExplVR_BigEnd.dcm",
 )  # fmt: skip
 
 
