@@ -42,7 +42,7 @@ ENCODED = (LOSSLESS - NATIVE) | {
     JPEG_BASELINE, JPEG_EXTENDED, JPEG_LS_NEAR, JPEG_2000, HTJ2K, JPEG_XL, JPEG_XL_RECOMPRESSION,
 }  # fmt: skip
 """Fragments, and known here. All others (video, JPIP, Part 2, private ones) are passed on as they are or not at all."""
-LOSSY = (ENCODED | RETIRED_JPEG) - LOSSLESS - {JPEG_XL_RECOMPRESSION}
+LOSSY = (ENCODED | RETIRED_JPEG) - LOSSLESS
 """What these syntaxes hold may have lost something; encoding into them does lose it."""
 
 SHORT_NAMES = {
@@ -134,7 +134,7 @@ def named(text: str) -> str:
 def plan(
     description: PixelDescription | None, source: str, target: str, *, relabel: bool = True, force: bool = False
 ) -> Steps:
-    """What is to be done.
+    """What is to be done. A data set without pixel data is never said to be compressed.
 
     Args:
         description: of the image; None where there are no pixel data.
@@ -166,25 +166,21 @@ def _without_pixels(description: PixelDescription | None, source: str, target: s
         return Steps(source, target, RELABEL if is_encapsulated(source) else COPY)
     _require_known(source, ENCODED | NATIVE | RETIRED_JPEG, "decoded")
     _require_known(target, ENCODED | NATIVE, "encoded")
-    return Steps(source, target, COPY)
+    return Steps(source, EXPLICIT if is_encapsulated(target) else target, COPY)
 
 
 def _compressed(source: str, target: str, relabel: bool) -> Steps:
     if target in NATIVE:
         return Steps(source, target, DECODE)
     action = ENCODE if source in NATIVE else RECODE
-    if target == JPEG_XL_RECOMPRESSION and (source, target) not in _RECOMPRESSIONS:
-        raise UnsupportedSyntaxError(
-            f"{name_of(target)} is made of JPEG only, and this is {name_of(source)}", hint="transcode to jpeg first"
-        )
+    if (source, target) in _RECOMPRESSIONS:
+        return Steps(source, target, RECOMPRESS)
     steps = Steps(source, target, action, lossy=target in LOSSY)
     if not relabel:
         return steps
     if (source, target) in _RELABELS:
         condition = _RELABELS[source, target]
         return Steps(source, target, RELABEL, condition=condition, otherwise=action if condition else "")
-    if (source, target) in _RECOMPRESSIONS:
-        return Steps(source, target, RECOMPRESS)
     return steps
 
 
@@ -200,12 +196,12 @@ def _advice(target: str) -> str:
     return "a lossless syntax can hold it" if target in LOSSY else "dcmkit transcode --list shows what there is"
 
 
-_UNSIGNED = frozenset({JPEG_BASELINE, JPEG_EXTENDED, JPEG_XL})
+_UNSIGNED = frozenset({JPEG_BASELINE, JPEG_EXTENDED, JPEG_XL_RECOMPRESSION, JPEG_XL})
 _AS_THEY_ARE = frozenset({ENCAPSULATED_UNCOMPRESSED, DEFLATED_FRAME})
 _BITS = {
     **dict.fromkeys((JPEG_LOSSLESS, JPEG_LOSSLESS_SV1, JPEG_LS, JPEG_LS_NEAR, JPEG_XL_LOSSLESS, JPEG_XL), (2, 16)),
     **dict.fromkeys((JPEG_2000_LOSSLESS, JPEG_2000, HTJ2K_LOSSLESS, HTJ2K_RPCL, HTJ2K), (1, 24)),
-    JPEG_BASELINE: (2, 8), JPEG_EXTENDED: (2, 12), RLE: (1, 64),
+    JPEG_BASELINE: (2, 8), JPEG_XL_RECOMPRESSION: (2, 8), JPEG_EXTENDED: (2, 12), RLE: (1, 64),
 }  # fmt: skip
 """The fewest and the most bits of a sample, as the codecs here have them."""
 

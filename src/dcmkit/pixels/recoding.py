@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from dcmkit.dataset.recode import swapped
 from dcmkit.errors import DcmkitError, InvalidDataSetError, OutputError, UnsupportedSyntaxError
-from dcmkit.pixels import codestream, plan, syntaxes
+from dcmkit.pixels import codestream, jpegxl, plan, syntaxes
 from dcmkit.pixels.codecs import decode_frame, encode_frame
 from dcmkit.pixels.description import PixelDescription
-from dcmkit.pixels.frames import Decoded, EncodeOptions, library
+from dcmkit.pixels.frames import Decoded, EncodeOptions
 from dcmkit.pixels.image_file import ImageFile
 from dcmkit.pixels.plan import Steps
 
@@ -21,6 +21,7 @@ Decode = Callable[[Buffer, str, PixelDescription], Decoded]
 
 WINDOW_BYTES = 64 << 20
 """Frames on their way at once take about so much together."""
+_EIGHT_BITS = frozenset({syntaxes.JPEG_BASELINE, syntaxes.JPEG_XL_RECOMPRESSION})
 
 
 class Frame(NamedTuple):
@@ -94,18 +95,11 @@ class FrameRecoder:
 
     def _recompressed(self, data: Buffer) -> Frame:
         """JPEG XL around the coefficients of a JPEG, or that JPEG again, byte for byte (ISO 18181-2)."""
-        imagecodecs = library("imagecodecs")
         back = self._steps.source == syntaxes.JPEG_XL_RECOMPRESSION
         codestream.check(codestream.inspect(data, self._steps.source), self._description)
-        try:
-            if back:
-                found = bytes(imagecodecs.jpegxl_decode_jpeg(bytes(data)))
-            else:
-                found = bytes(imagecodecs.jpegxl_encode_jpeg(bytes(data)))
-                if self._options.verify and bytes(imagecodecs.jpegxl_decode_jpeg(found)) != bytes(data):
-                    raise OutputError("the JPEG cannot be restored from what it was made into")
-        except (imagecodecs.JpegxlError, ValueError) as error:
-            raise UnsupportedSyntaxError(f"JPEG recompression is not possible: {str(error)[:200]}") from None
+        found = jpegxl.restore_jpeg(data) if back else jpegxl.recompress(data)
+        if not back and self._options.verify and jpegxl.restore_jpeg(found) != bytes(data):
+            raise OutputError("the JPEG does not come back from what was made of it as it was")
         if back and codestream.inspect(found, syntaxes.JPEG_BASELINE).process != 0:
             raise UnsupportedSyntaxError(
                 "the JPEG that comes back is not baseline", hint="transcode to an uncompressed syntax"
@@ -132,7 +126,7 @@ class FrameRecoder:
     def _encoded(self, data: Buffer) -> Frame:
         decoded, described = self._samples(data)
         array, target = decoded.array, self._steps.target
-        if target == syntaxes.JPEG_BASELINE and described.bits_allocated == 16 and described.bits_stored <= 8:
+        if target in _EIGHT_BITS and described.bits_allocated == 16 and described.bits_stored <= 8:
             if int(array.max()) > 255 or int(array.min()) < 0:
                 raise UnsupportedSyntaxError("bits above Bits Stored are in use, and JPEG Baseline has 8")
             array = array.astype("u1")

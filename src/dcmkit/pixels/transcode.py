@@ -259,7 +259,7 @@ class _Conversion:
     def _declared(self) -> DataSet:
         """A lossy codestream whose data set does not say so is the last that could tell."""
         image, steps = self._image, self._steps
-        if steps.source not in plan.LOSSY | {syntaxes.JPEG_XL_RECOMPRESSION} or steps.action not in (
+        if steps.source not in plan.LOSSY or steps.action not in (
             plan.DECODE,
             plan.RECODE,
         ):
