@@ -5,6 +5,11 @@ from __future__ import annotations
 import gc
 import sys
 
+_CONVERTERS = frozenset({
+    "dcmconv", "dcmcjpeg", "dcmdjpeg", "dcmcjpls", "dcmdjpls", "dcmcrle", "dcmdrle", "gdcmconv",
+})  # fmt: skip
+"""Programs of others that `dcmkit transcode` behaves as."""
+
 
 def main(argv: list[str] | None = None) -> None:
     """Run dcmkit with `argv` (default: the process's own, program name first) and exit.
@@ -15,6 +20,9 @@ def main(argv: list[str] | None = None) -> None:
     tool = program_name(program)
     if tool != "dcmkit":
         args = [tool, *(_render_as_dcmtk(args) if tool == "render" and _base(program) != "render" else args)]
+    converter = _base(program) if tool == "transcode" else args[0] if args else ""
+    if converter in _CONVERTERS:
+        args = ["transcode", "--as", converter, *args[1:]]
     if not args or args[0] in ("-h", "--help"):
         from dcmkit.cli.startup import overview
 
@@ -50,6 +58,8 @@ def program_name(path: str) -> str:
     from dcmkit.cli.startup import command_names
 
     names = command_names()
+    if name in _CONVERTERS:
+        return "transcode"
     name = "render" if name in ("dcmj2pnm", "dcm2pnm", "dcm2img") else name
     for tool in (name, name.removeprefix("dcm")):  # DCMTK's dcmdump and dcmqrscp are dump and qrscp here
         if tool in names:
