@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dcmkit.pixels.codecs import available
 from dcmkit.pixels.description import PixelDescription
 from dcmkit.pixels.frames import Array, Decoded, Encoded
 
@@ -92,3 +93,8 @@ def after(description: PixelDescription, encoded: Encoded) -> PixelDescription:
 def error(decoded: Decoded, array: Array) -> int:
     """The largest difference of a sample."""
     return int(np.abs(decoded.array.astype(np.int64) - array.astype(np.int64)).max())
+
+
+def can_encode(uid: str) -> bool:
+    """Whether this installation does: old versions of imagecodecs encode no HTJ2K."""
+    return any(one.transfer_syntax_uid == uid and one.encoders for one in available())

@@ -19,7 +19,7 @@ from dcmkit.pixels import guard, syntaxes
 from dcmkit.pixels.codecs import encode_frame
 from dcmkit.pixels.description import PixelDescription
 
-from .images import IMAGES, after, described, waves
+from .images import IMAGES, after, can_encode, described, waves
 
 MIB = 1 << 20
 LIMITS = {"seconds": 1.0, "memory": 300 * MIB}
@@ -51,6 +51,8 @@ def truncated() -> Iterator[tuple[str, str, bytes, PixelDescription]]:
         ("recompressed", syntaxes.JPEG_XL_RECOMPRESSION, RGB, b"\0"), ("rle", syntaxes.RLE, CT, b"\0"),
         ("deflated", syntaxes.DEFLATED_FRAME, CT, b"\0"),
     ):  # fmt: skip
+        if not can_encode(uid):
+            continue
         data, description = stream(uid, image)
         yield f"{name} cut in the header", uid, data[:30], description
         yield f"{name} cut in the middle", uid, data[: len(data) // 2] + end, description
@@ -89,6 +91,8 @@ def bombs() -> Iterator[tuple[str, str, bytes, PixelDescription]]:
     yield "jpeg-ls of 400 megapixels", syntaxes.JPEG_LS, resized_sof(near, 20000, 20000), large
     yield "jpeg-ls of more rows than it has", syntaxes.JPEG_LS, resized_sof(near, 4096, 256), grey._replace(rows=4096)
     for name, uid in (("j2k", syntaxes.JPEG_2000_LOSSLESS), ("htj2k", syntaxes.HTJ2K_LOSSLESS)):
+        if not can_encode(uid):
+            continue
         data, _ = stream(uid)
         yield f"{name} of 4 gigapixels", uid, resized_siz(data, x=65535, y=65535), huge
         yield f"{name} of 400 megapixels", uid, resized_siz(data, x=20000, y=20000, tile_x=20000, tile_y=20000), large
@@ -116,7 +120,7 @@ HARM = [*truncated(), *bombs()]
 
 
 def test_there_are_fifty() -> None:
-    assert len(HARM) >= 50
+    assert len(HARM) >= 50 or not can_encode(syntaxes.HTJ2K)
 
 
 @pytest.mark.parametrize(("uid", "data", "description"), [one[1:] for one in HARM], ids=[one[0] for one in HARM])
@@ -136,6 +140,8 @@ def test_harm_is_an_error_soon_and_takes_little(uid: str, data: bytes, descripti
     ],
 )  # fmt: skip
 def test_what_is_well_is_decoded_as_it_is_without_a_guard(uid: str) -> None:
+    if not can_encode(uid):
+        pytest.skip("this imagecodecs does not encode it")
     from dcmkit.pixels.codecs import decode_frame
 
     data, description = stream(uid)

@@ -35,10 +35,16 @@ class Decoder(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """A library and how to encode with it."""
+    """A library and how to encode with it; and whether this version of it does."""
 
     library: str
     encode: Encode
+    works: Callable[[], bool] = lambda: True
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is installed, in a version that does it."""
+        return _is_installed(self.library) and self.works()
 
 
 class Codec(NamedTuple):
@@ -70,7 +76,7 @@ _JPEG_2000 = Codec(
 )
 _HTJ2K = Codec(
     (Decoder(_IMAGECODECS, htj2k.decode), Decoder(_OPENJPEG, jpeg2000.decode_plugin)),
-    (Encoder(_IMAGECODECS, htj2k.encode),),
+    (Encoder(_IMAGECODECS, htj2k.encode, lambda: htj2k.has_openjph()),),
 )
 _JPEG_XL = Codec((Decoder(_IMAGECODECS, jpegxl.decode),), (Encoder(_IMAGECODECS, jpegxl.encode),))
 
@@ -165,7 +171,7 @@ def encode_frame(
     check_description(description)
     array = checked_array(array, description)
     for encoder in codec.encoders:
-        if library in ("", encoder.library) and _is_installed(encoder.library):
+        if library in ("", encoder.library) and encoder.is_there:
             encoded = encoder.encode(array, transfer_syntax_uid, description, options)
             if options.verify and not encoded.lossy and transfer_syntax_uid not in _WITHOUT_CODESTREAM:
                 _verify(array, encoded, transfer_syntax_uid, description)
@@ -197,7 +203,7 @@ def available() -> list[Capability]:
         Capability(
             uid,
             tuple(one.library for one in codec.decoders if _is_installed(one.library)),
-            tuple(one.library for one in codec.encoders if _is_installed(one.library)),
+            tuple(one.library for one in codec.encoders if one.is_there),
         )
         for uid, codec in CODECS.items()
     ]

@@ -22,8 +22,8 @@ _SMALLEST_RESOLUTION = 64
 
 
 @cache
-def _decodes() -> bool:
-    """Whether imagecodecs has OpenJPH: its OpenJPEG reads HTJ2K too, at half the speed."""
+def has_openjph() -> bool:
+    """Whether imagecodecs has it, which alone encodes: its OpenJPEG reads HTJ2K too, at half the speed."""
     try:
         return bool(library("imagecodecs").HTJ2K.available)
     except AttributeError:
@@ -32,7 +32,7 @@ def _decodes() -> bool:
 
 def decode(data: Bytes, syntax: str, description: PixelDescription, info: CodestreamInfo) -> Decoded:
     """Reversible codestreams by OpenJPH. It does not clip irreversible ones to their range, so OpenJPEG has those."""
-    if info.format != "HTJ2K" or info.lossless is False or not _decodes():
+    if info.format != "HTJ2K" or info.lossless is False or not has_openjph():
         return jpeg2000.decode(data, syntax, description, info)
     imagecodecs = library("imagecodecs")
     jpeg2000.check_decodable(info)
@@ -48,8 +48,6 @@ def encode(array: Array, syntax: str, description: PixelDescription, options: En
     import numpy as np
 
     imagecodecs = library("imagecodecs")
-    if not (hasattr(imagecodecs, "htj2k_encode") and _decodes()):
-        raise UnsupportedSyntaxError("this version of imagecodecs encodes no HTJ2K", hint="a newer one does")
     precision = jpeg2000.precision_for(array, description, MAXIMUM_BITS)
     lossy = syntax not in syntaxes.LOSSLESS
     transform = jpeg2000.transforms_color(description)

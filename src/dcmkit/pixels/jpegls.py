@@ -58,12 +58,14 @@ def encode(array: Array, syntax: str, description: PixelDescription, options: En
     precision = lossless_precision(array, description, "JPEG-LS")
     if description.bits_allocated > 8:  # DCMTK wants samples of two bytes where two are allocated
         precision = max(9, precision)
+    near = options.near if syntax == syntaxes.JPEG_LS_NEAR else 0
+    if near and description.signed:  # the ends of the range are then far off, in this frame and in the next
+        precision = description.bits_allocated
     kwargs: dict[str, Any] = {}
     if _has_precision():
         kwargs["bitspersample"] = precision
     elif precision > 8:
         precision = 16
-    near = options.near if syntax == syntaxes.JPEG_LS_NEAR else 0
     bits_stored = description.bits_stored
     if near:
         _check_near(array, description, near, precision)
