@@ -9,7 +9,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from dcmkit.dataset.elements import Element
-from dcmkit.errors import InvalidDataSetError, UnsupportedSyntaxError, UsageError
+from dcmkit.errors import DcmkitError, InvalidDataSetError, UnsupportedSyntaxError, UsageError
 from dcmkit.pixels.description import PixelDescription
 from dcmkit.pixels.frames import Decoded
 from dcmkit.pixels.image_file import ImageFile
@@ -284,3 +284,36 @@ def test_elements_that_contradict_themselves():
     item[0x00283006] = Element("OW", b"")
     with pytest.raises(InvalidDataSetError):
         shown(ROW, ModalityLUTSequence=[item])
+
+
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "examples_palette.dcm", "examples_overlay.dcm", "SC_rgb_small_odd.dcm"]
+)
+def test_damaged_descriptions_of_pixels_are_one_error(name, tmp_path):
+    """Bytes of the image module and after are changed at random: a picture, or an error of ours; nothing else."""
+    with open(get_testdata_file(name), "rb") as file:
+        original = file.read()
+    begin = original.find(b"\x28\x00\x02\x00")
+    rng = np.random.default_rng(7)
+    path = tmp_path / "damaged.dcm"
+    pictures = 0
+    for _ in range(100):
+        data = bytearray(original)
+        for place in rng.integers(begin, min(begin + 600, len(data)), 4):
+            data[place] = rng.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            with ImageFile(path) as image:
+                pictures += render(image, 0, Rendering(overlays=(), shutters=True, viewport=(40, 40))).size > 0
+        except DcmkitError:
+            continue
+    assert pictures > 5
+
+
+def test_a_presentation_state_asks_for_a_picture_of_any_size():
+    area = made(
+        DisplayedAreaTopLeftHandCorner="-2000000000\\1", DisplayedAreaBottomRightHandCorner="2000000000\\2000000000"
+    )
+    how = Rendering(state=PresentationState(state(DisplayedAreaSelectionSequence=[area])))
+    with pytest.raises(UsageError, match="too large"):
+        shown(ROW, how, SOPInstanceUID=UID)
