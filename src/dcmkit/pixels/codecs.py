@@ -173,7 +173,7 @@ def encode_frame(
     for encoder in codec.encoders:
         if library in ("", encoder.library) and encoder.is_there:
             encoded = encoder.encode(array, transfer_syntax_uid, description, options)
-            if options.verify and not encoded.lossy and transfer_syntax_uid not in _WITHOUT_CODESTREAM:
+            if options.verify and not encoded.lossy and codec is not _NATIVE:
                 _verify(array, encoded, transfer_syntax_uid, description)
             return encoded
     raise _not_installed(transfer_syntax_uid, "encodes", library)
