@@ -20,6 +20,9 @@ RLE_HEADER = 64
 _TAIL = 1 << 16
 """How far from its end the end marker of a codestream is looked for: some devices pad generously."""
 
+_LARGE, _SPARSE = 1 << 25, 512
+"""Samples of a frame that are many, and for one byte too many then."""
+
 
 class CodestreamInfo(NamedTuple):
     """What a header says; zero and the empty string where it does not say.
@@ -74,16 +77,24 @@ def inspect(data: Bytes, transfer_syntax_uid: str) -> CodestreamInfo:
         if transfer_syntax_uid in syntaxes.JPEG_2000_FAMILY | syntaxes.HTJ2K_FAMILY:
             from dcmkit.pixels.jpeg2000_header import read_header as read_jpeg_2000
 
-            return read_jpeg_2000(data)
+            return _with_room(read_jpeg_2000(data), len(data))
         if transfer_syntax_uid in syntaxes.JPEG_XL_FAMILY:
             from dcmkit.pixels.jpegxl_header import read_header as read_jpeg_xl
 
-            return read_jpeg_xl(data)
+            return _with_room(read_jpeg_xl(data), len(data))
         if transfer_syntax_uid == syntaxes.RLE:
             return _rle(data)
     except (IndexError, struct.error):
         raise broken("its header is cut short") from None
     raise UnsupportedSyntaxError(f"frames of transfer syntax {transfer_syntax_uid} have no codestream that is known")
+
+
+def _with_room(info: CodestreamInfo, length: int) -> CodestreamInfo:
+    """Blank images of any size become a few bytes in these formats; libraries take a minute and gigabytes for one."""
+    samples = info.rows * info.columns * info.samples
+    if samples > _LARGE and samples > length * _SPARSE:
+        raise broken(f"{samples} samples are promised, in {length} bytes", hint="it is made to harm, or all blank")
+    return info
 
 
 def broken(what: str, *, hint: str = "the file was damaged before it came here") -> InvalidDataSetError:
