@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dcmkit.pixels.description import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PixelDescription
+from dcmkit.pixels.description import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA, PixelDescription
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,11 @@ from dcmkit.pixels.description import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA,
 )
 def test_size_and_type(description: PixelDescription, frame_bytes: int, dtype: str):
     assert (description.frame_bytes, description.dtype) == (frame_bytes, dtype)
+
+
+@pytest.mark.parametrize(
+    ("bits", "element", "expected"),
+    [(1, PIXEL_DATA, 1), (8, PIXEL_DATA, 1), (16, PIXEL_DATA, 2), (32, PIXEL_DATA, 2), (32, FLOAT_PIXEL_DATA, 4)],
+)
+def test_words_of_big_endian_pixel_data(bits, element, expected):
+    assert PixelDescription(1, 1, bits_allocated=bits, element=element).word_bytes == expected

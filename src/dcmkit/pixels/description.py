@@ -55,6 +55,13 @@ class PixelDescription(NamedTuple):
         return (self.frame_bits + 7) // 8
 
     @property
+    def word_bytes(self) -> int:
+        """Bytes of a word in big endian: pixel data are words of 16 bits however long a sample is (PS3.5 6.2, OW)."""
+        if self.element == PIXEL_DATA:
+            return 2 if self.bits_allocated > 8 else 1
+        return self.bits_allocated // 8
+
+    @property
     def dtype(self) -> str:
         """Of a numpy array of samples, little endian: `u1`, `<i2`, `<f4`; one-bit samples are `u1`."""
         if self.element == FLOAT_PIXEL_DATA:

@@ -258,7 +258,7 @@ class Encapsulated:
                 self.end = start
                 break
             starts.append(start)
-            if markers and self._marked(start, length):
+            if length and markers and self._marked(start, length):
                 marked.append(start)
         all_marked = bool(marked) and marked[0] == self._base
         ambiguous = False

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 from typing import NamedTuple
 
 from dcmkit.dataset.recode import swapped
-from dcmkit.errors import DcmkitError, InvalidDataSetError, OutputError, UnsupportedSyntaxError
+from dcmkit.errors import DcmkitError, OutputError, UnsupportedSyntaxError
 from dcmkit.pixels import codestream, jpegxl, plan, syntaxes
 from dcmkit.pixels.codecs import decode_frame, encode_frame
 from dcmkit.pixels.description import PixelDescription
@@ -87,11 +87,12 @@ class FrameRecoder:
                 error.message = error.args[0]
             raise
 
+    def _little_endian(self, data: Buffer) -> Buffer:
+        width = self._description.word_bytes
+        return swapped(data, width) if self._steps.source == syntaxes.BIG_ENDIAN and width > 1 else data
+
     def _copied(self, data: Buffer) -> Frame:
-        width = self._description.bits_allocated // 8
-        if self._steps.source == syntaxes.BIG_ENDIAN and width > 1:
-            data = swapped(data, width)
-        return Frame(data, self._description)
+        return Frame(self._little_endian(data), self._description)
 
     def _recompressed(self, data: Buffer) -> Frame:
         """JPEG XL around the coefficients of a JPEG, or that JPEG again, byte for byte (ISO 18181-2)."""
@@ -108,7 +109,10 @@ class FrameRecoder:
 
     def _samples(self, data: Buffer) -> tuple[Decoded, PixelDescription]:
         described = self._description
-        decoded = self._decode(data, self._steps.source, described)
+        source = self._steps.source
+        if source == syntaxes.BIG_ENDIAN:
+            data, source = self._little_endian(data), syntaxes.EXPLICIT
+        decoded = self._decode(data, source, described)
         array, interpretation = decoded.array, decoded.photometric_interpretation
         if self._rgb and interpretation.startswith("YBR_"):
             from dcmkit.pixels.colors import to_rgb
@@ -195,13 +199,3 @@ def in_order(
         for future in waiting:
             if not future.cancelled():
                 future.exception()
-
-
-def require_pixels(description: PixelDescription) -> None:
-    """Refuse pixel data of which nobody can say what they are.
-
-    Raises:
-        InvalidDataSetError
-    """
-    if not description.frame_bits:
-        raise InvalidDataSetError("there is pixel data, but no rows, columns or samples")

@@ -13,14 +13,17 @@ from itertools import chain
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from dcmkit.dataset.elements import DataSet, Element, text
-from dcmkit.dataset.raw import RawElements, encoded_elements
-from dcmkit.errors import UnsupportedSyntaxError
+from dcmkit.dataset.part10 import file_meta
+from dcmkit.dataset.raw import RawElements, encoded_elements, encoding_of, walk
+from dcmkit.dataset.recode import recode
+from dcmkit.errors import InvalidDataSetError, UnsupportedSyntaxError
 from dcmkit.pixels import description as tags
 from dcmkit.pixels import lossy, plan, syntaxes
 from dcmkit.pixels.frames import EncodeOptions
 from dcmkit.pixels.image_file import ImageFile, describe
 from dcmkit.pixels.plan import Steps
-from dcmkit.pixels.recoding import Decode, Frame, FrameRecoder, holds, in_order, require_pixels
+from dcmkit.pixels.recoding import Decode, Frame, FrameRecoder, holds, in_order
+from dcmkit.pixels.undescribed import write_pieces
 from dcmkit.pixels.writer import ImageWriter, WriterOptions
 from dcmkit.uids import name_of
 
@@ -157,9 +160,12 @@ class _Conversion:
     def run(self) -> Outcome:
         image, steps = self._image, self._steps
         count = image.number_of_frames
-        if count and not (image.is_video and steps.source == steps.target):
-            assert image.description is not None
-            require_pixels(image.description)
+        described = image.description
+        if described is not None and not described.frame_bits and not (image.is_video and steps.source == steps.target):
+            if steps.action != plan.COPY:
+                raise InvalidDataSetError("there is pixel data, but no rows, columns or samples")
+            self._write_undescribed()
+            return self._outcome()
         if image.is_video:
             count = min(count, 1)
         changes: DataSet = {}
@@ -167,6 +173,10 @@ class _Conversion:
             self._write(self._new_instance(changes), iter(()), 0)
         else:
             self._with_frames(count)
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
+        image, steps = self._image, self._steps
         return Outcome(
             steps.source, steps.target, steps.action, self._lossy, image.number_of_frames, self._instance,
             tuple(self._warnings),
@@ -297,6 +307,22 @@ class _Conversion:
             for data in frames:
                 writer.write_frame(data)
             writer.commit()
+
+    def _write_undescribed(self) -> None:
+        """Native pixel data of which nobody can say what they are, as they are."""
+        elements, header = self._image.elements, self._image.header
+        start = 0 if self._steps.source == syntaxes.DEFLATED else header.offset  # inflated, there is nothing before it
+        found = walk(elements.data, start, len(elements.data), elements.encoding)
+        everything = RawElements(elements.data, elements.encoding, found)
+        options = self._options.writer
+        pieces = recode(
+            [everything], encoding_of(self._steps.target), sequences=options.sequences,
+            group_lengths=options.group_lengths,
+        )  # fmt: skip
+        meta = file_meta(
+            header.sop_class_uid, self._instance, self._steps.target, source_ae_title=header.source_ae_title
+        )
+        write_pieces(self._target, meta, pieces, self._steps.target, options)
 
 
 def _pieces(file: IO[bytes], lengths: list[int]) -> Iterator[bytes]:

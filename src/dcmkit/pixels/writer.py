@@ -282,7 +282,7 @@ class ImageWriter:
             value = self._carry | value << (self._carried_bits + whole * 8 - bits)
             self._carry = value >> (whole * 8)
             view = memoryview((value & ((1 << whole * 8) - 1)).to_bytes(whole, "little"))
-        width = described.bits_allocated // 8 if self._encoding.big_endian else 1
+        width = described.word_bytes if self._encoding.big_endian else 1
         self._written += len(view)
         if width < 2:
             self._write(view)

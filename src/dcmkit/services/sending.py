@@ -16,12 +16,13 @@ from dcmkit.errors import DcmkitError, InputError, InvalidDataSetError, NoPresen
 from dcmkit.logs import get_logger
 from dcmkit.protocol.message import C_CANCEL_RQ, C_STORE_RQ, C_STORE_RSP
 from dcmkit.protocol.status import SUCCESS, WARNING, category, describe
-from dcmkit.uids import UNCOMPRESSED, name_of
+from dcmkit.uids import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dcmkit.net.association import Association
+    from dcmkit.services.conversion import Converted
 
 log = get_logger("services")
 
@@ -72,6 +73,8 @@ class _Content(NamedTuple):
     left: int
     """Bytes of the data set after `first`."""
     transcoded: bool
+    sop_instance_uid: str = ""
+    """Where it is another than the file's."""
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -84,7 +87,7 @@ class Sender:
 
     Args:
         association: established; its contexts say what can go how.
-        transcode: convert to an uncompressed syntax what the peer takes in no other.
+        transcode: convert what the peer does not take as it is.
         originator: AE title and message ID of the C-MOVE-RQ this is a sub-operation of (PS3.7 9.3.1.1.9).
         on_cancel: called with the message ID of a C-CANCEL-RQ that arrives in place of a response (C-GET).
     """
@@ -192,33 +195,44 @@ class Sender:
         return view[: os.preadv(descriptor, [view], offset)]
 
     def _converted(self, file: File) -> _Content:
-        """The data set in an uncompressed syntax the peer takes."""
+        """The data set in the syntax the peer takes that changes it least."""
         header = file.header
         name = name_of(header.transfer_syntax_uid)
-        accepted = [
-            (context_id, syntax)
-            for context_id, syntax in self._association.contexts.transfer_syntaxes(header.sop_class_uid)
-            if syntax in UNCOMPRESSED
-        ]
-        if not accepted:
-            why = self._association.contexts.why_not(header.sop_class_uid)
+        contexts = self._association.contexts
+        ways = contexts.transfer_syntaxes(header.sop_class_uid)
+        if not ways:
             raise NoPresentationContextError(
-                f"no presentation context for {name_of(header.sop_class_uid)} in {name} or uncompressed: {why}",
+                f"no presentation context for {name_of(header.sop_class_uid)} in {name} or uncompressed: "
+                f"{contexts.why_not(header.sop_class_uid)}",
                 hint="the peer must be configured for this SOP class and transfer syntax",
             )
         if not self._transcode:
             raise NoPresentationContextError(
                 f"peer does not take {name_of(header.sop_class_uid)} in {name}", hint="leave out --never-transcode"
             )
-        from dcmkit.dataset.convert import to_uncompressed
+        from dcmkit.services.conversion import convert
 
-        context_id, syntax = min(accepted, key=lambda item: UNCOMPRESSED.index(item[1]))
-        data = to_uncompressed(file.path, header, syntax)
-        message = f"{name} is converted to {name_of(syntax)}, which is what the peer takes"
-        if message not in self._told:
+        found = convert(file.path, ways)
+        content = self._of_converted(found)
+        message = f"{name} is converted to {name_of(found.transfer_syntax_uid)}, which is what the peer takes"
+        if found.lossy:
+            log.warning("%s, with loss: another SOP Instance is sent, %s", message, found.sop_instance_uid)
+        elif message not in self._told:
             self._told.add(message)
             log.warning("%s (first: %s)", message, file.path)
-        return _Content(context_id, data, -1, 0, True)
+        return content
+
+    def _of_converted(self, found: Converted) -> _Content:
+        first, left = bytearray(min(found.length, PIECE)), 0
+        try:
+            if _read_fully(found.descriptor, memoryview(first)) == len(first):
+                left = found.length - len(first)
+        finally:
+            if not left:
+                os.close(found.descriptor)
+        uid = found.sop_instance_uid if found.lossy else ""
+        descriptor = found.descriptor if left else -1
+        return _Content(found.context_id, memoryview(first), descriptor, left, True, uid)
 
     # --- sending ---
 
@@ -228,7 +242,7 @@ class Sender:
         rq = C_STORE_RQ(
             message_id=message_id,
             affected_sop_class_uid=header.sop_class_uid,
-            affected_sop_instance_uid=header.sop_instance_uid,
+            affected_sop_instance_uid=content.sop_instance_uid or header.sop_instance_uid,
             move_originator_ae_title=self._originator[0],
             move_originator_message_id=self._originator[1],
         )
