@@ -251,15 +251,18 @@ class Encapsulated:
 
     def _scan(self) -> None:
         """Walk all fragments, and see which of them begin a frame."""
-        starts, marked = array("Q"), array("Q")
-        markers, declared = self._markers, self._declared
+        starts, lengths, declared = array("Q"), array("L"), self._declared
         for start, length in self._walk(self._base):
             if length < 0:
                 self.end = start
                 break
             starts.append(start)
-            if length and markers and self._marked(start, length):
-                marked.append(start)
+            lengths.append(length)
+        first_bytes, data = frozenset(marker[0] for marker in self._markers), self._data
+        marked = array("Q", (
+            start for start, length in zip(starts, lengths, strict=True)
+            if length and data[start + 8] in first_bytes and self._marked(start, length)
+        ))  # fmt: skip
         all_marked = bool(marked) and marked[0] == self._base
         ambiguous = False
         if declared is None:
