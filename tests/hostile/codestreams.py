@@ -162,6 +162,7 @@ def fragments() -> Iterator[Hostile]:
     yield "no delimiter, cut short", sv1, one, head + item(b"") + item(data)[:-99]
     yield "an offset table of 4 GiB", sv1, one, head + b"\xfe\xff\x00\xe0\xfc\xff\xff\xff" + item(data) + END
     yield "a million empty fragments", sv1, one, encapsulated([b""] * MIB)
+    yield "a million fragments of two bytes", sv1, one, encapsulated([b"\xff\0"] * MIB)
     many = one._replace(number_of_frames=(1 << 31) - 1)
     yield "2 billion frames in a fragment", sv1, many, encapsulated([data], table_of(1 << 16))
     yield "more frames than fragments", sv1, one._replace(number_of_frames=3), encapsulated([data, data])
