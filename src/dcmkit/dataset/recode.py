@@ -179,7 +179,7 @@ class Recoder:
     def top_level(self, elements: RawElements, one: RawElement) -> Parts | _Large:
         """One element of a data set's top level."""
         sequence = self._sequence_vr(elements.encoding, one)
-        if sequence and one.end - one.start > _LARGE and not self._as_it_is(elements.encoding, elements.data, one):
+        if sequence and one.end - one.start > _LARGE and not self.as_it_is(elements.encoding, elements.data, one):
             return _Large(self, elements, one, self._defined(one.length))
         parts = Parts()
         self._element(parts, Reader(elements.encoding), elements.data, one, 0)
@@ -191,7 +191,7 @@ class Recoder:
     def _sequence_vr(self, source: Encoding, one: RawElement) -> bool:
         return one.vr == "SQ" or (one.length == UNDEFINED and (one.vr == "UN" or not source.explicit))
 
-    def _as_it_is(self, source: Encoding, data: memoryview, one: RawElement) -> bool:
+    def as_it_is(self, source: Encoding, data: memoryview, one: RawElement) -> bool:
         """Whether the bytes can stay."""
         if source != self.target or (one.length != UNDEFINED and one.length & 1):
             return False
@@ -201,7 +201,7 @@ class Recoder:
 
     def _element(self, parts: Parts, reader: Reader, data: memoryview, one: RawElement, depth: int) -> None:
         source = reader.encoding
-        if self._as_it_is(source, data, one):
+        if self.as_it_is(source, data, one):
             parts.add(data[one.start : one.end])
         elif self._sequence_vr(source, one):
             within = inside(reader, data, one.vr, one.value_start, one.end)
@@ -342,9 +342,27 @@ def recode(
             order = ">" if target.big_endian else "<"
             yield recoder.header(group << 16, "UL", 4) + struct.pack(f"{order}L", min(size, 0xFFFFFFFF))
         if kept is None:
-            for tag in numbers:
-                if tag & 0xFFFF:
-                    yield from recoder.top_level(*found[tag]).pieces()
+            yield from _runs(recoder, [found[tag] for tag in numbers if tag & 0xFFFF])
         else:
             for one in kept:
                 yield from one.pieces()
+
+
+def _runs(recoder: Recoder, wanted: list[tuple[RawElements, RawElement]]) -> Iterator[Buffer]:
+    """Elements one by one, but those that can stay and follow each other in one piece."""
+    layer, start, end = None, 0, 0
+    for elements, one in wanted:
+        if recoder.as_it_is(elements.encoding, elements.data, one):
+            if elements is layer and one.start == end:
+                end = one.end
+                continue
+            if layer is not None:
+                yield layer.data[start:end]
+            layer, start, end = elements, one.start, one.end
+            continue
+        if layer is not None:
+            yield layer.data[start:end]
+            layer = None
+        yield from recoder.top_level(elements, one).pieces()
+    if layer is not None:
+        yield layer.data[start:end]
