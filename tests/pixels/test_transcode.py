@@ -178,6 +178,19 @@ def test_decompressed_it_is_still_said_to_be_lossy(tmp_path: Path) -> None:
     assert attributes(tmp_path / "out").LossyImageCompression == "01"
 
 
+def test_overlays_within_samples_survive_or_stop_it(tmp_path: Path) -> None:
+    source = made(tmp_path / "source", "overlay in unused bits")
+    content = source.read_bytes()
+    at = content.index(b"\xe0\x7f\x10\x00")
+    position = files.element(0x60000100, "US", b"\x10\0") + files.element(0x60000102, "US", b"\x0e\0")
+    source.write_bytes(content[:at] + position + content[at:])
+    for target in ("jpegls-near", "j2k-lossy"):
+        with pytest.raises(UnsupportedSyntaxError, match="overlays in the unused bits"):
+            transcode_file(source, tmp_path / "out", named(target))
+    transcode_file(source, tmp_path / "out", named("jpegls"))
+    assert same(source, tmp_path / "out")
+
+
 def test_near_zero_is_lossless(tmp_path: Path) -> None:
     outcome, after = lossy(tmp_path, "12 bits", "jpegls-near", near=0)
     assert not outcome.lossy
