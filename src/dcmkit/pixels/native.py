@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
+from dcmkit.dataset.recode import swapped
 from dcmkit.errors import InvalidDataSetError, UnsupportedSyntaxError
 from dcmkit.pixels import syntaxes
 from dcmkit.pixels.codestream import RLE_HEADER, Bytes, CodestreamInfo, broken, rle_segments
@@ -29,8 +30,8 @@ def decode_native(data: Bytes, syntax: str, description: PixelDescription, _info
     if description.bits_allocated == 1:
         return _decode_bits(data, description)
     dtype = np.dtype(description.dtype)
-    if syntax == syntaxes.BIG_ENDIAN:
-        dtype = dtype.newbyteorder(">")
+    if syntax == syntaxes.BIG_ENDIAN and description.word_bytes > 1:
+        data = swapped(data, description.word_bytes)
     warnings: list[str] = []
     interpretation = description.photometric_interpretation
     count = description.rows * description.columns * description.samples_per_pixel
@@ -94,7 +95,8 @@ def encode_native(array: Array, syntax: str, description: PixelDescription, _opt
     if description.bits_allocated == 1:
         data = np.packbits(array.reshape(-1), bitorder="little").tobytes()
     elif syntax == syntaxes.BIG_ENDIAN:
-        data = array.astype(array.dtype.newbyteorder(">")).tobytes()
+        data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        data = bytes(swapped(data, description.word_bytes)) if description.word_bytes > 1 else data
     else:
         data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     return Encoded(data, color_after_lossless(description), description.bits_stored)
