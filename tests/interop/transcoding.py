@@ -366,8 +366,6 @@ def _read_by_peer(output: Path, target: str, raw: Path) -> tuple[str, Any]:
         assert image.description is not None
         if image.description.bits_allocated == 1 and target == syntaxes.RLE:
             return "", None  # nobody else has it
-        if image.description.bits_allocated > 16 and target == syntaxes.BIG_ENDIAN:
-            return "pydicom", native_frames(output)  # DCMTK swaps bytes within words of 16 bits
     if target in _DCMTK:
         name, (tool, *words) = "DCMTK", _DCMTK[target]
     elif target in syntaxes.JPEG_2000_FAMILY:
