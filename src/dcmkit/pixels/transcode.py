@@ -218,10 +218,6 @@ class _Conversion:
             raise UnsupportedSyntaxError(
                 f"{name_of(self._steps.target)} would lose something", hint="nothing was asked for that may"
             )
-        if any(position for position in self._overlay_positions()):
-            raise UnsupportedSyntaxError(
-                "overlays in the unused bits of the samples would be lost", hint="choose a lossless syntax"
-            )
         import tempfile
 
         self._lossy = True
@@ -242,12 +238,6 @@ class _Conversion:
             )
             self._instance = new or self._instance
             self._write(changes, _pieces(spool, lengths), count)
-
-    def _overlay_positions(self) -> Iterator[int]:
-        """Overlay Bit Position of all overlays (PS3.3 C.9.2, PS3.5 8.1.2)."""
-        for one in self._image.elements:
-            if one.tag >> 24 == 0x60 and one.tag & 0xFFFF == 0x0102:
-                yield self._image.elements.unsigned(one.tag) or 0
 
     # --- elements --------------------------------------------------------------------------------------------
 
