@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +23,7 @@ from dcmkit.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Executor, Future
 
     from dcmkit.pixels.transcode import Outcome, TranscodeOptions
 
@@ -112,13 +112,26 @@ def convert_files(
             raise NoInputError("no files to convert: the directories are empty")
         return
     with Progress("converting", objects=len(jobs)) as progress:
-        if options.jobs == 1:
+        if options.jobs == 1 or (len(jobs) == 1 and not _has_frames(jobs[0])):
             for job in jobs:
                 _report(job, _convert(job, options, None), tally)
                 progress.advance()
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(options.jobs, "frame") as frames, ThreadPoolExecutor(options.jobs, "file") as files:
             _several(jobs, options, tally, progress, files, frames)
+
+
+def _has_frames(job: Job) -> bool:
+    """Whether a file has several frames, as far as one can see: threads take their time to start."""
+    from dcmkit.pixels.image_file import ImageFile
+
+    try:
+        with ImageFile(job.source) as image:
+            return image.number_of_frames > 1
+    except DcmkitError:
+        return False
 
 
 def _several(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dcmkit.dataset.recode import swapped
 from dcmkit.errors import DcmkitError, OutputError, UnsupportedSyntaxError
-from dcmkit.pixels import codestream, jpegxl, plan, syntaxes
-from dcmkit.pixels.codecs import decode_frame, encode_frame
+from dcmkit.pixels import codestream, plan, syntaxes
 from dcmkit.pixels.description import PixelDescription
 from dcmkit.pixels.frames import Decoded, EncodeOptions
 from dcmkit.pixels.image_file import ImageFile
 from dcmkit.pixels.plan import Steps
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 Buffer = bytes | memoryview
 Decode = Callable[[Buffer, str, PixelDescription], Decoded]
@@ -62,7 +63,7 @@ class FrameRecoder:
         assert image.description is not None
         self._image, self._steps, self._options = image, steps, options
         self._description = image.description
-        self._rgb, self._decode = rgb, decode or decode_frame
+        self._rgb, self._given_decode = rgb, decode
         actions = {
             plan.COPY: self._copied,
             plan.RELABEL: self._copied,
@@ -96,6 +97,8 @@ class FrameRecoder:
 
     def _recompressed(self, data: Buffer) -> Frame:
         """JPEG XL around the coefficients of a JPEG, or that JPEG again, byte for byte (ISO 18181-2)."""
+        from dcmkit.pixels import jpegxl
+
         back = self._steps.source == syntaxes.JPEG_XL_RECOMPRESSION
         codestream.check(codestream.inspect(data, self._steps.source), self._description)
         found = jpegxl.restore_jpeg(data) if back else jpegxl.recompress(data)
@@ -108,11 +111,13 @@ class FrameRecoder:
         return Frame(found, self._description)
 
     def _samples(self, data: Buffer) -> tuple[Decoded, PixelDescription]:
+        from dcmkit.pixels.codecs import decode_frame
+
         described = self._description
         source = self._steps.source
         if source == syntaxes.BIG_ENDIAN:
             data, source = self._little_endian(data), syntaxes.EXPLICIT
-        decoded = self._decode(data, source, described)
+        decoded = (self._given_decode or decode_frame)(data, source, described)
         array, interpretation = decoded.array, decoded.photometric_interpretation
         if self._rgb and interpretation.startswith("YBR_"):
             from dcmkit.pixels.colors import to_rgb
@@ -123,11 +128,15 @@ class FrameRecoder:
         return decoded, _with_bits(described, decoded.bits_stored)
 
     def _decoded(self, data: Buffer) -> Frame:
+        from dcmkit.pixels.codecs import encode_frame
+
         decoded, described = self._samples(data)
         encoded = encode_frame(decoded.array, syntaxes.EXPLICIT, described, self._options)
         return Frame(encoded.data, described, warnings=decoded.warnings)
 
     def _encoded(self, data: Buffer) -> Frame:
+        from dcmkit.pixels.codecs import encode_frame
+
         decoded, described = self._samples(data)
         array, target = decoded.array, self._steps.target
         if target in _EIGHT_BITS and described.bits_allocated == 16 and described.bits_stored <= 8:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from concurrent.futures import Executor
 from itertools import chain
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -23,11 +22,12 @@ from dcmkit.pixels.frames import EncodeOptions
 from dcmkit.pixels.image_file import ImageFile, describe
 from dcmkit.pixels.plan import Steps
 from dcmkit.pixels.recoding import Decode, Frame, FrameRecoder, holds, in_order
-from dcmkit.pixels.undescribed import write_pieces
 from dcmkit.pixels.writer import ImageWriter, WriterOptions
 from dcmkit.uids import name_of
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from dcmkit.dataset.part10 import FileHeader
 
 __all__ = ["Outcome", "TranscodeOptions", "convert", "plan", "transcode_file", "transcoded"]
@@ -310,6 +310,8 @@ class _Conversion:
 
     def _write_undescribed(self) -> None:
         """Native pixel data of which nobody can say what they are, as they are."""
+        from dcmkit.pixels.undescribed import write_pieces
+
         elements, header = self._image.elements, self._image.header
         start = 0 if self._steps.source == syntaxes.DEFLATED else header.offset  # inflated, there is nothing before it
         found = walk(elements.data, start, len(elements.data), elements.encoding)

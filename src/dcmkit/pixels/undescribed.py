@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -32,7 +31,7 @@ def write_pieces(
     temporary = ""
     directory = os.path.dirname(target) or "."
     try:
-        temporary = os.path.join(directory, f".dcmkit-{secrets.token_hex(8)}.part")
+        temporary = os.path.join(directory, f".dcmkit-{os.urandom(8).hex()}.part")
         with open(temporary, "xb") as file:
             file.write(meta)
             for piece in pieces:

@@ -7,7 +7,6 @@ tables are filled in then; nothing needs to be known of compressed frames before
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import struct
 import sys
@@ -165,7 +164,7 @@ class ImageWriter:
         directory = os.path.dirname(self._path) or "."
         if os.path.lexists(self._path) and not stat.S_ISREG(os.stat(self._path).st_mode):
             raise OutputError("the output is there, and is not a regular file")
-        temporary = os.path.join(directory, f".dcmkit-{secrets.token_hex(8)}.part")
+        temporary = os.path.join(directory, f".dcmkit-{os.urandom(8).hex()}.part")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         try:
             descriptor = os.open(temporary, flags, 0o666)
