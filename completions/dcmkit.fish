@@ -83,7 +83,7 @@ complete -c dcmkit -n '__dcmkit_at config init' -s h -l help -d 'show this messa
 complete -c dcmkit -n '__dcmkit_at dump' -F
 complete -c dcmkit -n '__dcmkit_at dump' -l format -x -a 'text json jsonl xml dcm2xml csv' -d 'how it is written'
 complete -c dcmkit -n '__dcmkit_at dump' -l diff -d 'print what differs between two files; exit code 12 where something does'
-complete -c dcmkit -n '__dcmkit_at dump' -l filter -x -d 'only elements that fit: keyword (Patient*), tag (0028,xxxx) or range (0010,00...'
+complete -c dcmkit -n '__dcmkit_at dump' -l filter -x -d 'only what fits: keyword (Patient*), tag (0028,xxxx) or range (0010,0000-0010,...'
 complete -c dcmkit -n '__dcmkit_at dump' -l private -l no-private -d 'show private elements'
 complete -c dcmkit -n '__dcmkit_at dump' -l values -l no-values -d 'show values; without them a dump holds no patient data'
 complete -c dcmkit -n '__dcmkit_at dump' -l meta -l no-meta -d 'show the file meta; text does so by default, other formats not'

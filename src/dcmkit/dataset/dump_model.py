@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-
 from typing import NamedTuple
 
 from dcmkit.dataset.dictionary import parse_tag

@@ -48,7 +48,7 @@ def _choice(*flags: str, to: str, value: str, help: str) -> Callable[[Any], Any]
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="how it is written")
 @click.option("--diff", is_flag=True, help="print what differs between two files; exit code 12 where something does")
 @click.option("--filter", "filters", metavar="PATTERN", multiple=True,
-              help="only elements that fit: keyword (Patient*), tag (0028,xxxx) or range (0010,0000-0010,ffff)")  # fmt: skip
+              help="only what fits: keyword (Patient*), tag (0028,xxxx) or range (0010,0000-0010,ffff)")  # fmt: skip
 @click.option("--private/--no-private", default=True, help="show private elements")
 @click.option("--values/--no-values", default=True, help="show values; without them a dump holds no patient data")
 @click.option("--meta/--no-meta", default=None, help="show the file meta; text does so by default, other formats not")
