@@ -27,7 +27,7 @@ from . import codestreams
 pytestmark = pytest.mark.hostile
 HOSTILE = list(codestreams.hostile())
 SECONDS, MEBIBYTES = 3.0, 300
-"""Of the processor and of memory, for each file. It is a third of the time on a machine that is not busy."""
+"""Of the processor and of memory, for each file. On a machine that is not busy it takes a third of that time."""
 
 
 @pytest.fixture(scope="module")

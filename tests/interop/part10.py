@@ -12,7 +12,7 @@ CHANGED_BY_DECODING = frozenset({
     0x00280004, 0x00280006, 0x00280101, 0x00280102, 0x00282110, 0x00282112, 0x00282114,
 })  # fmt: skip
 """Photometric interpretation and planar configuration: a decoder gives RGB for YBR_RCT and YBR_ICT (PS3.5 A.4.4); bits
-stored and high bit, where the codestream has fewer; and that there was lossy compression once, where nothing said it."""
+stored and high bit, where the codestream has fewer; and that there was lossy compression, where nothing said so."""
 
 
 class Part10(NamedTuple):
