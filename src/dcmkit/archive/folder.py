@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from types import TracebackType
 
 from dcmkit.archive import disk
 from dcmkit.archive.attributes import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, WANTED, Attribute
+from dcmkit.archive.claims import Claims
 from dcmkit.archive.directories import Directories
 from dcmkit.archive.filing import IDENTICAL, KEPT_BOTH, STORED, Stored
 from dcmkit.archive.incoming import Incoming
@@ -24,7 +24,7 @@ _FORGOTTEN = 86400.0
 _ATTEMPTS = 5
 
 
-class Folder:
+class Folder(Claims):
     """A directory that objects are received into; safe for many threads and beside other processes.
 
     An object has a temporary name, beginning with a dot, until it is complete. A file that is there already with the
@@ -45,10 +45,7 @@ class Folder:
         self.layout = Layout(layout, _attribute_of)
         self.extra: tuple[Attribute, ...] = ()
         self.wanted = WANTED | {attribute.tag for attribute in self.layout.attributes}
-        self.filings = 0
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._busy: set[str] = set()
+        super().__init__()
 
     @property
     def root(self) -> str:
@@ -112,20 +109,6 @@ class Folder:
     def known(self, sop_instance_uid: str) -> list[tuple[str, str, int]]:
         """The files of a SOP Instance: a folder does not know."""
         return []
-
-    def claim(self, sop_instance_uid: str) -> None:
-        """Returns when no other thread has claimed this SOP Instance."""
-        with self._lock:
-            while sop_instance_uid in self._busy:
-                self._changed.wait()
-            self._busy.add(sop_instance_uid)
-
-    def release(self, sop_instance_uid: str) -> None:
-        """End the claim."""
-        with self._lock:
-            self._busy.discard(sop_instance_uid)
-            self.filings += 1
-            self._changed.notify_all()
 
     def file(self, record: Record, temporary: str, fd: int, known: list[tuple[str, str, int]] | None = None) -> Stored:
         """Give an object that is complete its name. Raises: OutputError, OSError."""

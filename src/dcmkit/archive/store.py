@@ -9,6 +9,7 @@ from types import TracebackType
 from dcmkit.archive import disk, removal
 from dcmkit.archive.adding import fill
 from dcmkit.archive.attributes import BY_KEYWORD, WANTED, Attribute
+from dcmkit.archive.claims import Claims
 from dcmkit.archive.committer import Committer
 from dcmkit.archive.directories import OWN, Directories
 from dcmkit.archive.filing import IDENTICAL, KEPT, Filing, Stored
@@ -37,7 +38,7 @@ __all__ = ["Archive", "Incoming", "Stored"]
 log = get_logger("archive")
 
 
-class Archive:
+class Archive(Claims):
     """One archive, open for this process; safe for many threads, beside other processes on the same directory.
 
     Args:
@@ -62,10 +63,8 @@ class Archive:
         self._slot: Slot | None = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._busy: set[str] = set()
+        Claims.__init__(self)
         self.keeper = Keeper(self, self.quota)
-        self.filings = 0  # objects this process has filed, or tried to
 
     def _own(self, *names: str) -> str:
         return os.path.join(self.directories.root, OWN, *names)
@@ -277,20 +276,6 @@ class Archive:
         if stored.outcome not in (IDENTICAL, KEPT):
             self.keeper.stored(record)
         return stored
-
-    def claim(self, sop_instance_uid: str) -> None:
-        """Returns when no other thread has claimed this SOP Instance."""
-        with self._lock:
-            while sop_instance_uid in self._busy:
-                self._changed.wait()
-            self._busy.add(sop_instance_uid)
-
-    def release(self, sop_instance_uid: str) -> None:
-        """End the claim."""
-        with self._lock:
-            self._busy.discard(sop_instance_uid)
-            self.filings += 1
-            self._changed.notify_all()
 
 
 def attribute_of(keyword: str) -> Attribute:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from functools import cache
 from typing import Any
 
@@ -48,6 +47,8 @@ def decode(data: Bytes, syntax: str, description: PixelDescription, info: Codest
 @cache
 def _has_precision() -> bool:
     """Whether this imagecodecs takes the precision; older ones know 8 and 16 bits."""
+    import inspect
+
     imagecodecs = library("imagecodecs")
     return "bitspersample" in inspect.signature(imagecodecs.jpegls_encode).parameters
 
