@@ -24,6 +24,7 @@ KEPT = ["--lengths", "defined", "--group-lengths", "recalculate"]
         ("dcmcjpeg", ["+fs", "64"], ["--to", "jpeg-lossless", *KEPT, "--fragment-size", "64k"]),
         ("dcmcjpeg", ["+un", "+cr"], ["--to", "jpeg-lossless", *KEPT, "--uid", "never", "--subsampling", "rgb"]),
         ("dcmdjpeg", ["+cn"], ["--to", "explicit", "--rgb", *KEPT, "--no-rgb"]),
+        ("dcmdjpeg", ["+cn", "+cl"], ["--to", "explicit", *KEPT]),
         ("dcmcjpls", ["+en", "+md", "3"], ["--to", "jpegls", *KEPT, "--to", "jpegls-near", "--near", "3"]),
         ("dcmdjpls", ["+tb"], ["--to", "explicit", *KEPT, "--to", "big-endian"]),
         ("dcmcrle", ["-v"], ["--to", "rle", *KEPT, "-v"]),

@@ -30,7 +30,7 @@ FILES = (
     "SC_rgb_small_odd_jpeg.dcm", "SC_rgb_jpeg_lossy_gdcm.dcm", "SC_rgb_gdcm2k_uncompressed.dcm",
     "SC_rgb_rle_16bit_2frame.dcm", "ExplVR_BigEnd.dcm", "emri_small_jpeg_ls_lossless.dcm", "examples_palette.dcm",
     "liver_expb_1frame.dcm", "rtdose_rle.dcm", "J2K_pixelrep_mismatch.dcm", "image_dfl.dcm",
-    "MR-SIEMENS-DICOM-WithOverlays.dcm", "color-pl.dcm", "mlut_18.dcm",
+    "MR-SIEMENS-DICOM-WithOverlays.dcm", "color-pl.dcm", "mlut_18.dcm", "examples_ybr_color.dcm",
 )  # fmt: skip
 """Signed, of 12 to 32 bits, of one bit; colour of every kind, palettes; many frames; every family."""
 AT_LEAST = 7

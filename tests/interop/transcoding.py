@@ -45,6 +45,8 @@ _UNKNOWN_TO_DCIODVFY = syntaxes.JPEG_XL_FAMILY | syntaxes.HTJ2K_FAMILY | {
     syntaxes.DEFLATED, syntaxes.ENCAPSULATED_UNCOMPRESSED, syntaxes.DEFLATED_FRAME,
 }  # fmt: skip
 """It cannot read them at all."""
+_OUT_OF_JPEG = syntaxes.JPEG_LOSSY_FAMILY | {syntaxes.JPEG_XL_RECOMPRESSION, syntaxes.JPEG_XL}
+"""What comes out of these as luminance and chrominance is written as RGB."""
 _CHANGED_BY_CODING = frozenset({0x00280004, 0x00280006, 0x7FE00001, 0x7FE00002})
 _CHANGED_BY_LOSS = _CHANGED_BY_CODING | {
     0x00080008, 0x00080018, 0x00082111, 0x00082112, 0x00089215, 0x00282110, 0x00282112, 0x00282114,
@@ -55,6 +57,8 @@ DECIBELS, DECIBELS_XL = 30.0, 20.0
 which counts what is seen: the blue of one-pixel test patterns it nearly drops."""
 _SMALL_ERROR = 8.0
 """Or this mean square error: where there are few values, decibels against their range say nothing."""
+_COLOR_ROUNDING = 2
+"""So much may two toolkits' RGB of the same luminance and chrominance differ."""
 _FRAMES = 3
 """Of each file, so many frames are compared, spread over it."""
 _PEER_SECONDS = 60
@@ -93,6 +97,7 @@ def judge(source: Path, target: str, directory: Path, options: EncodeOptions | N
             wrong
             or bookkeeping(source, output, outcome)
             or pixels_differ(source, output, outcome, options)
+            or (colors_differ(source, output, outcome, directory) if target == syntaxes.EXPLICIT else "")
             or ("" if target in _UNKNOWN_TO_DCIODVFY or BROKEN.search(source.name) else new_errors(source, output))
         )
     finally:
@@ -284,6 +289,8 @@ def pixels_differ(source: Path, output: Path, outcome: Outcome, options: EncodeO
     if len(before) != len(after):
         return f"{len(before)} frames became {len(after)}"
     for (index, one, color, bits), (_, other, color_after, bits_after) in zip(before, after, strict=True):
+        if color == "YBR_FULL" and color_after == "RGB" and outcome.source_syntax in _OUT_OF_JPEG:
+            one, color = as_rgb(one, color, bits), color_after
         if not outcome.lossy:
             if one.shape != other.shape or not np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
                 return f"frame {index + 1} differs"
@@ -303,6 +310,31 @@ def pixels_differ(source: Path, output: Path, outcome: Outcome, options: EncodeO
         if square > _SMALL_ERROR and 10 * np.log10(peak * peak / square) < least:
             return f"frame {index + 1}: {10 * np.log10(peak * peak / square):.1f} dB, largest error {error.max()}"
     return ""
+
+
+def colors_differ(source: Path, output: Path, outcome: Outcome, directory: Path) -> str:
+    """Where RGB out of lossy JPEG is not what DCMTK makes of it, by more than rounding; "" where it is."""
+    import numpy as np
+
+    if outcome.source_syntax not in syntaxes.JPEG_LOSSY_FAMILY or program_path("dcmdjpeg") is None:
+        return ""
+    found = list(decoded(output))
+    if not found or found[0][2] != "RGB":
+        return ""
+    frames = _converted(
+        "DCMTK", ["dcmdjpeg", "+ca" if _is_ybr(source) else "+cn", "+px"], source, directory / "rgb.dcm"
+    )
+    if isinstance(frames, str):  # DCMTK is stricter about some sources
+        return ""
+    for index, ours, _, _ in found:
+        error = int(np.abs(ours.astype(int) - frames[index].astype(int)).max())
+        if error > _COLOR_ROUNDING:
+            return f"DCMTK makes other colours of frame {index + 1}: by up to {error}"
+    return ""
+
+
+def _is_ybr(path: Path) -> bool:
+    return next(decoded(path))[2].startswith("YBR_")
 
 
 def _values_differ(source: Path, output: Path) -> str:
@@ -383,15 +415,19 @@ def _read_by_peer(output: Path, target: str, raw: Path) -> tuple[str, Any]:
         name, tool, words = "gdcm", "gdcmconv", ["--raw", "-i"]
     else:
         return "", None
-    program = program_path(tool)
-    if program is None:
-        return "", None
+    return (name, _converted(name, [tool, *words], output, raw)) if program_path(tool) else ("", None)
+
+
+def _converted(name: str, words: list[str], path: Path, raw: Path) -> Any:
+    """The frames of a file that a program has made native, or what it said."""
+    program = program_path(words[0])
+    assert program is not None
     last = ["-o", raw] if name == "gdcm" else [raw]
-    done = subprocess.run([program, *words, output, *last], capture_output=True, timeout=_PEER_SECONDS, check=False)
+    done = subprocess.run([program, *words[1:], path, *last], capture_output=True, timeout=_PEER_SECONDS, check=False)
     try:
         if done.returncode or not raw.exists():
-            return name, (done.stderr or done.stdout).decode("latin-1").strip()[-200:]
-        return name, native_frames(raw)
+            return (done.stderr or done.stdout).decode("latin-1").strip()[-200:]
+        return native_frames(raw)
     finally:
         raw.unlink(missing_ok=True)
 

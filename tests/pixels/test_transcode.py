@@ -155,11 +155,43 @@ def test_colours_of_baseline_jpeg_are_subsampled(tmp_path: Path) -> None:
     _, after = lossy(tmp_path, "rgb", "jpeg")
     assert after.PhotometricInterpretation == "YBR_FULL_422"
     transcode_file(tmp_path / "out", tmp_path / "back", EXPLICIT_VR_LITTLE_ENDIAN)
-    assert attributes(tmp_path / "back").PhotometricInterpretation == "YBR_FULL"
-    transcode_file(tmp_path / "out", tmp_path / "rgb", EXPLICIT_VR_LITTLE_ENDIAN, TranscodeOptions(rgb=True))
-    assert attributes(tmp_path / "rgb").PhotometricInterpretation == "RGB"
-    before, after_all = pixels(tmp_path / "source")[0], pixels(tmp_path / "rgb")[0]
+    assert attributes(tmp_path / "back").PhotometricInterpretation == "RGB"
+    before, after_all = pixels(tmp_path / "source")[0], pixels(tmp_path / "back")[0]
     assert np.abs(before.astype(int) - after_all.astype(int)).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("target", "color"),
+    [
+        ("explicit", "RGB"), ("rle", "RGB"), ("jpegls", "RGB"), ("j2k", "YBR_RCT"), ("j2k-lossy", "YBR_ICT"),
+        ("jpeg-lossless", "RGB"), ("jpeg", "YBR_FULL_422"), ("jxl-jpeg", "YBR_FULL_422"), ("jxl-lossy", "XYB"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("source", ["jpeg", "jxl-jpeg"])
+def test_colours_out_of_lossy_jpeg_are_rgb(tmp_path: Path, source: str, target: str, color: str) -> None:
+    lossy(tmp_path, "rgb", source)
+    options = TranscodeOptions(EncodeOptions(quality=100, near=0), relabel=False, force=source == target)
+    transcode_file(tmp_path / "out", tmp_path / "back", named(target), options)
+    assert attributes(tmp_path / "back").PhotometricInterpretation == color
+
+
+@pytest.mark.parametrize(("rgb", "color"), [(None, "RGB"), (True, "RGB"), (False, "YBR_FULL")])
+def test_luminance_and_chrominance_are_kept_where_asked_for(tmp_path: Path, rgb: bool | None, color: str) -> None:
+    lossy(tmp_path, "rgb", "jpeg")
+    for target in ("explicit", "rle"):
+        transcode_file(tmp_path / "out", tmp_path / target, named(target), TranscodeOptions(rgb=rgb))
+        assert attributes(tmp_path / target).PhotometricInterpretation == color
+    transcode_file(tmp_path / "out", tmp_path / "kept", named("explicit"), TranscodeOptions(rgb=False))
+    for rgb_again, expected in ((None, "YBR_FULL"), (False, "YBR_FULL"), (True, "RGB")):  # not out of JPEG
+        transcode_file(tmp_path / "kept", tmp_path / "rle", named("rle"), TranscodeOptions(rgb=rgb_again))
+        assert attributes(tmp_path / "rle").PhotometricInterpretation == expected
+
+
+def test_conversion_on_the_way_makes_rgb_of_lossy_jpeg(tmp_path: Path) -> None:
+    _, before = lossy(tmp_path, "rgb", "jpeg")
+    data = transcoded(str(tmp_path / "out"), read_file_header(tmp_path / "out"), EXPLICIT_VR_LITTLE_ENDIAN)
+    assert b"CS\4\0RGB " in data
+    assert before.SOPInstanceUID.encode() in data
 
 
 def test_a_second_loss_is_appended(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ _TABLES = {
 +wc --workaround-cornell +Mp --accept-palettes:
 """,
     "dcmdjpeg": _READING + _WRITING + _NATIVE + _UID + _DECODING + """
-+cp --conv-photometric +cg --conv-guess +cgl --conv-guess-lossy +cl --conv-lossy +ca --conv-always: --rgb
++cp --conv-photometric +cg --conv-guess +ca --conv-always: --rgb
++cl --conv-lossy +cgl --conv-guess-lossy: unsaid
 +cn --conv-never: --no-rgb
 +pa --planar-auto +px --color-by-pixel +w6 --workaround-pred6 +wc --workaround-cornell:
 """,
@@ -96,6 +97,8 @@ _TABLES = {
 -Y --irreversible: --lossy
 """,
 }  # fmt: skip
+_UNSAID, _COLORS = ["unsaid"], ("--rgb", "--no-rgb")
+"""What `dcmkit transcode` does with colours unless it is told."""
 _DEFAULTS = {
     "dcmconv": "--to same --lengths defined --group-lengths recalculate",
     "dcmcjpeg": "--to jpeg-lossless --lengths defined --group-lengths recalculate",
@@ -136,7 +139,9 @@ def translated(tool: str, args: list[str]) -> list[str]:
             operands.append(arg)
             continue
         words = _words(tool, table, name)
-        if "*" in "".join(words):
+        if words == _UNSAID:
+            given = [word for word in given if word not in _COLORS]
+        elif "*" in "".join(words):
             value = attached if equals else _value(name, rest)
             given += [word.replace("*", value) for word in words]
         else:

@@ -23,6 +23,9 @@ Decode = Callable[[Buffer, str, PixelDescription], Decoded]
 WINDOW_BYTES = 64 << 20
 """Frames on their way at once take about so much together."""
 _EIGHT_BITS = frozenset({syntaxes.JPEG_BASELINE, syntaxes.JPEG_XL_RECOMPRESSION})
+_OUT_OF_JPEG = syntaxes.JPEG_LOSSY_FAMILY | {syntaxes.JPEG_XL_RECOMPRESSION, syntaxes.JPEG_XL}
+"""Where luminance and chrominance are JPEG's doing: the last two may hold a JPEG."""
+_INTO_JPEG = frozenset({syntaxes.JPEG_BASELINE, syntaxes.JPEG_EXTENDED, syntaxes.JPEG_XL_RECOMPRESSION})
 
 
 class Frame(NamedTuple):
@@ -47,7 +50,7 @@ class FrameRecoder:
         image: where the frames are.
         steps: the plan, without a condition.
         options: how to encode.
-        rgb: give decoded YBR as RGB.
+        rgb: give decoded YBR as RGB; None: where it comes out of lossy JPEG, and does not go into it again.
         decode: in place of `codecs.decode_frame`.
     """
 
@@ -57,12 +60,14 @@ class FrameRecoder:
         steps: Steps,
         options: EncodeOptions,
         *,
-        rgb: bool = False,
+        rgb: bool | None = None,
         decode: Decode | None = None,
     ) -> None:
         assert image.description is not None
         self._image, self._steps, self._options = image, steps, options
         self._description = image.description
+        if rgb is None:
+            rgb = steps.source in _OUT_OF_JPEG and steps.target not in _INTO_JPEG
         self._rgb, self._given_decode = rgb, decode
         actions = {
             plan.COPY: self._copied,

@@ -47,7 +47,8 @@ class TranscodeOptions(NamedTuple):
         uid: `NEW_IF_LOSSY`, `ALWAYS_NEW` or `NEVER_NEW`.
         relabel: keep codestreams where both syntaxes allow them.
         force: encode again even what is in the target syntax already.
-        rgb: decoded YBR becomes RGB.
+        rgb: decoded YBR becomes RGB. None: where it comes out of lossy JPEG, and does not go into it again; many
+            objects (ultrasound) allow YBR_FULL_422 and RGB, but not the YBR_FULL that decoding alone would leave.
         allow_lossy: let samples become others; otherwise that is refused.
         decode: in place of `codecs.decode_frame`, under limits for instance.
         jobs: frames at once, where there is a pool.
@@ -58,7 +59,7 @@ class TranscodeOptions(NamedTuple):
     uid: str = NEW_IF_LOSSY
     relabel: bool = True
     force: bool = False
-    rgb: bool = False
+    rgb: bool | None = None
     allow_lossy: bool = True
     decode: Decode | None = None
     jobs: int = 1

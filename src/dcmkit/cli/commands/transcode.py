@@ -68,7 +68,8 @@ def _number(*flags: str, to: str, low: float, high: float, help: str) -> Callabl
 @click.option("--relabel/--no-relabel", default=True, help="keep codestreams where both syntaxes allow them")
 @click.option("--force", is_flag=True, help="encode again even what is in that syntax already")
 @click.option("--lossy", "lossy_twin", is_flag=True, help="the lossy syntax of the family that is named")
-@click.option("--rgb/--no-rgb", default=False, help="make RGB of luminance and chrominance when decoding")
+@click.option("--rgb/--no-rgb", default=None,
+              help="make RGB of luminance and chrominance when decoding [default: out of lossy JPEG]")  # fmt: skip
 @_number("+q", "--quality", to="quality", low=1, high=100, help="of lossy syntaxes, 1 to 100 [default: 90]")
 @_number("--ratio", to="ratio", low=1.0, high=10000.0, help="compression ratio of lossy JPEG 2000")
 @_number("--psnr", to="psnr", low=1.0, high=200.0, help="signal-to-noise ratio of lossy JPEG 2000 and HTJ2K, in dB")
