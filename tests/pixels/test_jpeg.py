@@ -157,3 +157,54 @@ def test_precision_for_lossless() -> None:
     assert jpeg.lossless_precision(array, description, "") == 8
     assert jpeg.lossless_precision(*IMAGES["overlay in unused bits"], "") == 16
     assert isinstance(description, PixelDescription)
+
+
+def lossless_by_hand(array: np.ndarray, counts: list[int], categories: list[int]) -> bytes:
+    """Lossless JPEG of 12 bits with a Huffman table of one's own (T.81 H.1.2)."""
+    codes, code, entries = {}, 0, iter(categories)
+    for length, count in enumerate(counts, 1):
+        for _ in range(count):
+            codes.setdefault(next(entries), f"{code:0{length}b}")
+            code += 1
+        code <<= 1
+    before = np.full(array.shape, 2048)
+    before[1:, 0], before[:, 1:] = array[:-1, 0], array[:, :-1]
+    bits = ""
+    for value in (array.astype(int) - before).ravel().tolist():
+        size = abs(value).bit_length()
+        bits += codes[size] + (f"{value if value > 0 else value + (1 << size) - 1:0{size}b}" if size else "")
+    bits += "1" * (-len(bits) % 8)
+    scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    segments = (
+        (0xC3, bytes((12, *array.shape[0].to_bytes(2, "big"), *array.shape[1].to_bytes(2, "big"), 1, 1, 0x11, 0))),
+        (0xC4, bytes((0, *counts, *categories))),
+        (0xDA, bytes((1, 1, 0, 1, 0, 0))),
+    )
+    head = b"".join(bytes((0xFF, mark)) + (len(body) + 2).to_bytes(2, "big") + body for mark, body in segments)
+    return b"\xff\xd8\xff" + head + scan + b"\xff\xd9"  # with a fill byte, which B.1.1.2 allows
+
+
+@pytest.mark.parametrize(
+    ("counts", "categories"),
+    [
+        ([0] * 4 + [17] + [0] * 11, list(range(17))),
+        ([0] * 7 + [255, 1] + [0] * 7, list(range(256))),
+        ([0] * 4 + [17, 0, 0, 0, 0, 239] + [0] * 6, list(range(256))),
+        ([0] * 7 + [255, 1] + [0] * 7, [*range(100, 150), *range(100), *range(150, 256)]),
+        ([0, 0, 0, 15, 2] + [0] * 11, list(range(17))),
+    ],
+)
+def test_huffman_tables_with_categories_that_cannot_be(counts: list[int], categories: list[int]) -> None:
+    array, description = described(waves(24, 20, 0, 4095), 12, 16)
+    data = lossless_by_hand(array, counts, categories)
+    assert error(decode_frame(data, syntaxes.JPEG_LOSSLESS, description), array) == 0
+
+
+def test_huffman_tables_that_are_damaged() -> None:
+    array, description = described(waves(24, 20, 0, 4095), 12, 16)
+    data = lossless_by_hand(array, [0] * 7 + [255, 1] + [0] * 7, list(range(256)))
+    at = data.index(b"\xff\xc4")
+    for wrong in (bytes((0, *[255] * 16, *range(256))), b"\0" * 10, bytes((0, 3, *[0] * 15, 200, 201, 202))):
+        segment = b"\xff\xc4" + (len(wrong) + 2).to_bytes(2, "big") + wrong
+        with pytest.raises(InvalidDataSetError, match="broken"):
+            decode_frame(data[:at] + segment + data[at + 2 + 2 + 273 :], syntaxes.JPEG_LOSSLESS, description)

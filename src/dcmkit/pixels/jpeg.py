@@ -23,7 +23,7 @@ from dcmkit.pixels.frames import (
     unsigned_samples,
 )
 
-_LOSSLESS = 3
+_LOSSLESS, _LARGEST_CATEGORY = 3, 16
 _DECODED = frozenset((0, 1, 2, _LOSSLESS))
 """Numbers of SOF markers: sequential, progressive and lossless, with Huffman coding."""
 
@@ -37,13 +37,70 @@ def decode(data: Bytes, syntax: str, description: PixelDescription, info: Codest
     try:
         samples = imagecodecs.jpeg8_decode(data, **raw)
     except LIBRARY_ERRORS as error:
-        raise broken(str(error)[:200]) from None
+        without = _without_impossible_categories(data) if info.process == _LOSSLESS else None
+        if without is None:
+            raise broken(str(error)[:200]) from None
+        try:
+            samples = imagecodecs.jpeg8_decode(without, **raw)
+        except LIBRARY_ERRORS as again:
+            raise broken(str(again)[:200]) from None
     if samples.ndim > 2 and samples.shape[2] == 1:
         samples = samples[:, :, 0]
     interpretation, warnings = _color(description, info)
     bits = min(info.bits, description.bits_stored)
     array = restored_samples(samples, info.bits, description)
     return Decoded(array, interpretation, bits, description.signed, warnings)
+
+
+def _without_impossible_categories(data: Bytes) -> bytes | None:
+    """Lossless JPEG whose Huffman tables have codes for differences of more than 16 bits, which T.81 H.1.2.2 has not.
+
+    Some encoders write tables of 256 entries that they use 17 of; libjpeg refuses them. Codes go by their order, so
+    entries at the end can go; one before them keeps its place, for a code that no difference has.
+
+    Returns:
+        None where there are no such entries, or the header cannot be followed.
+    """
+    from struct import unpack_from
+
+    changed = bytearray(data[:2])
+    at, found = 2, False
+    while at + 4 <= len(data):
+        marker, length = unpack_from(">HH", data, at)
+        if marker == 0xFFFF:
+            changed, at = changed + b"\xff", at + 1
+            continue
+        body = bytes(data[at + 4 : at + 2 + length])
+        if marker == 0xFFC4:
+            tables = _possible_tables(body)
+            found = found or tables != body
+            body = tables
+        changed += marker.to_bytes(2, "big") + (len(body) + 2).to_bytes(2, "big") + body
+        at += 2 + length
+        if marker == 0xFFDA:
+            return bytes(changed + data[at:]) if found else None
+    return None
+
+
+def _possible_tables(body: bytes) -> bytes:
+    """The tables of a DHT segment (T.81 B.2.4.2) with categories up to 16."""
+    found, at = b"", 0
+    while at + 17 <= len(body):
+        counts = list(body[at + 1 : at + 17])
+        categories = list(body[at + 17 : at + 17 + sum(counts)])
+        if len(categories) < sum(counts):
+            break
+        for length in reversed(range(16)):
+            while counts[length] and categories[-1] > _LARGEST_CATEGORY:
+                counts[length] -= 1
+                categories.pop()
+            if counts[length]:
+                break
+        if not categories:  # none that can be: damaged
+            return body
+        found += bytes((body[at], *counts, *(min(one, _LARGEST_CATEGORY) for one in categories)))
+        at += 17 + sum(body[at + 1 : at + 17])
+    return found + body[at:]
 
 
 def _color(description: PixelDescription, info: CodestreamInfo) -> tuple[str, tuple[str, ...]]:

@@ -76,7 +76,7 @@ def _info(segments: dict[int, bytes], data: Bytes, start: int, first_tile: int) 
         raise broken(f"{(precision & 0x7F) + 1} bits in a sample")
     tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
     if tiles > MAXIMUM_TILES:
-        raise broken(f"{tiles} tiles, where {MAXIMUM_TILES} can be")
+        raise broken(f"{y1 - y0} rows and {x1 - x0} columns in {tiles} tiles, where {MAXIMUM_TILES} can be")
     reversible = coding[9] == 1
     transformed = coding[4] == 1 and count >= 3
     if x0 or y0:
