@@ -224,6 +224,15 @@ def test_a_presentation_state_comes_before_the_image():
     assert found.tolist() == [[0, 255], [0, 255], [0, 255]]
 
 
+def test_what_a_presentation_state_leaves_out_is_not_taken_from_the_image():
+    """Modality and VOI LUT are required in a state if they are to be applied (PS3.3 A.33.1.3)."""
+    image = np.array([[0, 100, 4095]], np.uint16)
+    own = {"SOPInstanceUID": UID, "WindowCenter": "50", "WindowWidth": "10", "RescaleSlope": "7"}
+    how = Rendering(state=PresentationState(state()))
+    assert shown(image, how, bits=12, **own).tolist() == [[0, 6, 255]]
+    assert shown(image, how._replace(voi="preset"), bits=12, **own).tolist() == [[0, 255, 255]]
+
+
 def test_pseudo_colour_states():
     values = {**state(**palette()), **made(SOPClassUID="1.2.840.10008.5.1.4.1.1.11.3")}
     how = Rendering(state=PresentationState(values), window=(50, 101))

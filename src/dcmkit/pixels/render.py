@@ -75,7 +75,7 @@ class Rendering(NamedTuple):
         overlay_mode: one of `overlays.MODES`, or "" for what fits the overlay.
         overlay_level, overlay_threshold: 0 to 1.
         shutters: whether the object's own display shutter is applied.
-        state: a presentation state; it comes first where it says something, and options over it.
+        state: a presentation state; its transformations alone count, also those it leaves out, and options over it.
         annotations: whether its graphics and texts are drawn.
         region: what to cut out, in pixels of the image.
         rotation: clockwise, a multiple of 90; after that of a presentation state.
@@ -272,8 +272,8 @@ class _Renderer:
     def _modality(self, signed: bool) -> Rescale | Lut:
         if not self._how.modality:
             return Rescale()
-        if self._view.modality is not None:
-            return self._view.modality
+        if self._how.state is not None:  # required there if one is to be applied (PS3.3 A.33.1.3)
+            return self._view.modality or Rescale()
         xray = text(self._elements, presentation.SOP_CLASS_UID) in _XRAY
         if xray and text(self._elements, _RELATIONSHIP) in ("LOG", "DISP"):
             return Rescale()  # not meant for display (PS3.3 C.8.7.1.1.2)
@@ -287,8 +287,8 @@ class _Renderer:
             function = how.function or text(self._elements, presentation.FUNCTION) or luts.LINEAR
             return Window(*how.window, function)
         if how.voi in (AUTO, PRESET, VOI_LUT):
-            if self._view.voi is not None and how.voi == AUTO and how.preset == 1:
-                return self._view.voi
+            if how.state is not None and how.voi == AUTO and how.preset == 1:
+                return self._view.voi or between(*modality.bounds(lowest, highest))
             found = self._chosen(presentation.read_vois(self._elements, signed=signed))
             if found is not None:
                 if how.function and isinstance(found, Window):
