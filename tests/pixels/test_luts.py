@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dcmkit.dataset.elements import Element, element
-from dcmkit.errors import InvalidDataSetError
+from dcmkit.errors import InvalidDataSetError, UsageError
 from dcmkit.pixels import luts
 from dcmkit.pixels.luts import LINEAR, LINEAR_EXACT, SIGMOID, Grey, Lut, Rescale, Window, between
 
@@ -179,3 +179,22 @@ def test_palettes_of_different_lengths():
     data[0x00281103] = element(0x00281103, "2\\0\\16", "US")
     with pytest.raises(InvalidDataSetError):
         luts.read_palette(data)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i2", "<u2", "<i4", "<f4"])
+@pytest.mark.parametrize(("low", "high"), [(0, 100), (1, 99), (25, 75.5), (0, 0.1), (99.9, 100)])
+@pytest.mark.parametrize("size", [1, 5, 100, 300, 5000])
+def test_percentiles_leave_no_more_outside_than_they_say(dtype, low, high, size):
+    values = np.random.default_rng(7).integers(0, 120, size).astype(dtype)
+    first, last = luts.percentiles(values, low, high)
+    assert first in values
+    assert last in values
+    assert (values < first).sum() <= size * low / 100
+    assert (values > last).sum() <= size * (100 - high) / 100 + 1e-6
+    assert (values <= first).sum() > size * low / 100 or first == values.max()
+
+
+def test_percentiles_that_are_none():
+    for low, high in ((-1, 5), (5, 5), (0, 101)):
+        with pytest.raises(UsageError):
+            luts.percentiles(np.arange(5), low, high)

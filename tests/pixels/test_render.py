@@ -42,8 +42,34 @@ def test_eight_bits_without_a_window_are_as_they_are():
     assert shown(ROW).tolist() == ROW.tolist()
 
 
-def test_others_without_a_window_go_from_the_least_to_the_greatest():
+def test_others_without_a_window_go_from_percentile_to_percentile():
     assert shown(ROW.astype(np.int16) * 10 - 500).tolist() == [[0, 64, 128, 191, 255]]
+    image = np.arange(1000, dtype=np.int16)[None] + 100
+    image[0, :5], image[0, -5:] = -30000, 30000
+    found = shown(image, RescaleSlope="2", RescaleIntercept="7")[0]
+    assert (found[10], found[11], found[989], found[988]) == (0, 0, 255, 255)
+    assert int(found[500]) == 128
+    assert [int(found[0]), int(found[-1])] == [0, 255]
+    image[:] = -30000  # what is not an image is not measured
+    image[0, 900:] = np.arange(100) * 10
+    assert shown(image, PixelPaddingValue="-30000")[0, 950] == 129
+
+
+def test_where_nearly_all_is_one_value_the_rest_is_shown_too():
+    image = np.zeros((40, 40), np.uint16)
+    image[3, 4], image[3, 5] = 100, 400
+    assert shown(image)[3, 3:6].tolist() == [0, 64, 255]
+
+
+def test_large_images_are_measured_by_a_part_of_their_pixels():
+    image = np.tile(np.arange(2000, dtype=np.uint16), (1500, 1))
+    assert abs(int(shown(image)[0, 1000]) - 128) <= 1
+
+
+def test_modality_luts_that_are_not_in_order_are_measured_behind():
+    table = made(LUTDescriptor="3\\0\\12", LUTData="500\\100\\900")
+    image = np.array([[0, 1, 2]], np.uint16)
+    assert shown(image, bits=12, ModalityLUTSequence=[table]).tolist() == [[128, 0, 255]]
 
 
 def test_the_first_window_is_taken_after_the_modality_lut():

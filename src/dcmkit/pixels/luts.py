@@ -7,13 +7,14 @@ few values too many for one (32 bits, floating point) is calculated pixel by pix
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dcmkit.dataset.elements import text
-from dcmkit.errors import InvalidDataSetError
+from dcmkit.errors import InvalidDataSetError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -216,6 +217,26 @@ def stored_values(stored: Array, bits_stored: int, signed: bool, shift: int) -> 
         raw = raw.view(raw.dtype.str.replace("u", "i"))
     values: Array = raw >> (up + shift)
     return values
+
+
+def percentiles(values: Array, low: float, high: float) -> tuple[float, float]:
+    """The values that no more than `low` percent are below, and `100 - high` above; both are there.
+
+    Raises:
+        UsageError: these are no percentages, or not in order.
+    """
+    if not 0 <= low < high <= 100:
+        raise UsageError(f"percentiles {low:g} to {high:g}", hint="for example 1 to 99")
+    values = values.ravel()
+    lower, upper = values.size * low / 100, values.size * high / 100
+    if values.dtype.kind in "iu" and values.dtype.itemsize <= 2 and values.size > 256:  # counted, not sorted
+        least = int(values.min())
+        reached = np.bincount(values.astype(np.intp) - least).cumsum()
+        first, last = np.searchsorted(reached, lower, "right"), np.searchsorted(reached, upper, "left")
+        return float(min(first, len(reached) - 1) + least), float(last + least)
+    places = min(int(lower), values.size - 1), max(0, math.ceil(upper) - 1)
+    found = np.partition(values, places)
+    return float(found[places[0]]), float(found[places[1]])
 
 
 # --- reading tables ----------------------------------------------------------------------------------------------

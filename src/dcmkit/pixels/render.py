@@ -35,9 +35,11 @@ AUTO, PRESET, VOI_LUT, MINMAX, MINMAX_INNER, PERCENTILES, NONE = (
     "auto", "preset", "lut", "minmax", "minmax-inner", "percentiles", "none",
 )  # fmt: skip
 VOIS = (AUTO, PRESET, VOI_LUT, MINMAX, MINMAX_INNER, PERCENTILES, NONE)
-"""How the values to show are chosen where no window is given: what the object says or else the lowest to the highest,
-a window of the object, a VOI LUT of it, lowest to highest, the same without the two extremes, percentiles, all that
-could be."""
+"""How the values to show are chosen where no window is given: what the object says or else percentiles, a window of the
+object, a VOI LUT of it, lowest to highest, the same without the two extremes, percentiles, all that could be."""
+
+_MEASURED = 1 << 20
+"""Pixels that are enough to know the percentiles of an image that says nothing."""
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 _PIXEL_VALUE, _FRAME_VOI, _PIXEL_MEASURES = 0x00289145, 0x00289132, 0x00289110
@@ -63,7 +65,7 @@ class Rendering(NamedTuple):
         function: VOI LUT function of `window`; "" is what the object says, or LINEAR.
         voi: one of `VOIS`.
         preset: number of the window or VOI LUT, counted from 1, or its explanation.
-        percentiles: lowest and highest, of `PERCENTILES`.
+        percentiles: lowest and highest, of `PERCENTILES`, and of an object that has neither window nor VOI LUT.
         window_of: where lowest, highest and percentiles are looked for; None is the whole frame.
         modality: whether the modality LUT is applied.
         padding: whether pixel padding is left out of measurements, and black.
@@ -338,22 +340,20 @@ class _Renderer:
         if values.dtype.kind == "f":
             kept = values[np.isfinite(values)]
             values = kept if kept.size else np.zeros(1)
-        if how.voi == PERCENTILES:
-            low, high = how.percentiles
-            if not 0 <= low < high <= 100:
-                raise UsageError(f"percentiles {low:g} to {high:g}", hint="for example 1 to 99")
-            ends = np.percentile(values, [low, high])
+        if isinstance(modality, Lut):  # a table may have any order
+            values, modality = modality.apply(values).astype(np.uint16), Rescale()
+        least, most = values.min(), values.max()
+        ends = least, most
+        if how.voi in (AUTO, PERCENTILES):
+            if how.voi == AUTO and values.size > _MEASURED:
+                values = values.ravel()[:: values.size // _MEASURED | 1]  # odd: not always the same columns
+            low, high = luts.percentiles(values, *how.percentiles)
+            if low < high:  # else nearly everything has one value
+                ends = low, high
         elif how.voi == MINMAX_INNER:
-            least, most = values.min(), values.max()
             inner = values[(values > least) & (values < most)]
-            ends = np.array([inner.min(), inner.max()] if inner.size else [least, most])
-        else:
-            ends = np.array([values.min(), values.max()])
-        shown = modality.apply(ends.astype(np.float64))
-        if isinstance(modality, Lut):
-            entries = modality.apply(values.astype(np.float64))
-            shown = np.array([entries.min(), entries.max()])
-        return between(float(shown.min()), float(shown.max()))
+            ends = (inner.min(), inner.max()) if inner.size else ends
+        return between(*modality.bounds(float(ends[0]), float(ends[1])))
 
     def _possible(self) -> tuple[float, float]:
         """The lowest and highest value a sample can have."""

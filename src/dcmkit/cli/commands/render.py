@@ -54,7 +54,8 @@ _FACTOR = click.FloatRange(0.001, 1000)
               help="quality of JPEG and WebP, 1 to 100 [default: 90]")  # fmt: skip
 @click.option("--frame", metavar="N|FIRST-LAST|all", default=None, help="frames, counted from 1 [default: 1]")
 @click.option("--window", metavar="C,W|NAME", default=None,
-              help="centre and width; or minmax, minmax-inner, none, or auto: as the object says")  # fmt: skip
+              help="centre and width; or minmax, minmax-inner, none, or auto: "
+                   "the object's, else percentiles 1 to 99")  # fmt: skip
 @click.option("--function", type=click.Choice(["linear", "linear-exact", "sigmoid"]), default=None,
               help="VOI LUT function of the window")  # fmt: skip
 @click.option("--percentiles", metavar="LOW,HIGH", default="", help="window between percentiles of the values")
