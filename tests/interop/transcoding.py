@@ -49,8 +49,10 @@ _OUT_OF_JPEG = syntaxes.JPEG_LOSSY_FAMILY | {syntaxes.JPEG_XL_RECOMPRESSION, syn
 """What comes out of these as luminance and chrominance is written as RGB."""
 _CHANGED_BY_CODING = frozenset({0x00280004, 0x00280006, 0x7FE00001, 0x7FE00002})
 _CHANGED_BY_LOSS = _CHANGED_BY_CODING | {
-    0x00080008, 0x00080018, 0x00082111, 0x00082112, 0x00089215, 0x00282110, 0x00282112, 0x00282114,
+    0x00080008, 0x00080018, 0x00082111, 0x00082112, 0x00089154, 0x00089215, 0x00282110, 0x00282112, 0x00282114,
 }  # fmt: skip
+_FRAME_TYPE, _DERIVED_FROM = 0x00089007, 0x00082112
+_CHANGED_IN_GROUPS = frozenset({_FRAME_TYPE, 0x00089124})
 _DECLARED = frozenset({0x00282110, 0x00282112, 0x00282114})
 DECIBELS, DECIBELS_XL = 30.0, 20.0
 """Peak signal-to-noise ratio that quality 90 reaches, against the range of the frame's own values; less in JPEG XL,
@@ -153,7 +155,10 @@ def _changed(first: Any, second: Any, allowed: frozenset[int] = frozenset(), whe
         if len(items) != len(others):
             return f"{where}{tag}: {len(items)} items became {len(others)}"
         for index, (item, other_item) in enumerate(zip(items, others, strict=True)):
-            if found := _changed(item, other_item, frozenset(), f"{where}{tag}[{index}]/"):
+            inner = _CHANGED_IN_GROUPS if _DERIVED_FROM in allowed and tag in (0x52009229, 0x52009230) else frozenset()
+            if where and _FRAME_TYPE in allowed:
+                inner = allowed
+            if found := _changed(item, other_item, inner, f"{where}{tag}[{index}]/"):
                 return found
     return ""
 

@@ -21,7 +21,7 @@ NEEDED = frozenset({
 })  # fmt: skip
 """The elements these functions look at."""
 
-_REFERENCED_CLASS, _REFERENCED_INSTANCE, _PURPOSE = 0x00081150, 0x00081155, 0x0040A170
+REFERENCED_CLASS, REFERENCED_INSTANCE, _PURPOSE = 0x00081150, 0x00081155, 0x0040A170
 _CODE_VALUE, _CODING_SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
 _DESCRIPTION_LIMIT = 1024
 """Characters of an ST (PS3.5 6.2)."""
@@ -89,8 +89,8 @@ def derived(data_set: DataSet, *, transfer_syntax_uid: str, details: str, sop_in
     if not sop_instance_uid:
         return changes
     source: DataSet = {
-        _REFERENCED_CLASS: Element("UI", text(data_set, SOP_CLASS_UID)),
-        _REFERENCED_INSTANCE: Element("UI", text(data_set, SOP_INSTANCE_UID)),
+        REFERENCED_CLASS: Element("UI", text(data_set, SOP_CLASS_UID)),
+        REFERENCED_INSTANCE: Element("UI", text(data_set, SOP_INSTANCE_UID)),
         _PURPOSE: Element("SQ", [_code("121320", "Uncompressed predecessor")]),
     }
     changes[SOURCE_IMAGE_SEQUENCE] = _appended(data_set, SOURCE_IMAGE_SEQUENCE, source)

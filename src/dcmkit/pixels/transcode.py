@@ -7,7 +7,7 @@ lossy compression makes another SOP Instance (`lossy`).
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from typing import IO, TYPE_CHECKING, NamedTuple
 
@@ -17,7 +17,7 @@ from dcmkit.dataset.raw import RawElements, encoded_elements, encoding_of, walk
 from dcmkit.dataset.recode import recode
 from dcmkit.errors import InvalidDataSetError, UnsupportedSyntaxError
 from dcmkit.pixels import description as tags
-from dcmkit.pixels import lossy, plan, syntaxes
+from dcmkit.pixels import functional_groups, lossy, plan, syntaxes
 from dcmkit.pixels.frames import EncodeOptions
 from dcmkit.pixels.image_file import ImageFile, describe
 from dcmkit.pixels.plan import Steps
@@ -238,13 +238,14 @@ class _Conversion:
                 data_set, transfer_syntax_uid=self._steps.target, details=details, sop_instance_uid=new
             )
             self._instance = new or self._instance
-            self._write(changes, _pieces(spool, lengths), count)
+            groups = functional_groups.derived(self._image.elements, data_set, changes)
+            self._write(changes, _pieces(spool, lengths), count, groups)
 
     # --- elements --------------------------------------------------------------------------------------------
 
     def _needed(self) -> DataSet:
         elements = self._image.elements
-        wanted = [one for one in elements if one.tag in lossy.NEEDED]
+        wanted = [one for one in elements if one.tag in lossy.NEEDED or one.tag in functional_groups.NEEDED]
         return RawElements(elements.data, elements.encoding, wanted).decoded()
 
     def _described(self, now: tags.PixelDescription) -> DataSet:
@@ -291,9 +292,11 @@ class _Conversion:
 
     # --- writing ---------------------------------------------------------------------------------------------
 
-    def _write(self, changes: DataSet, frames: Iterator[bytes | memoryview], count: int) -> None:
+    def _write(
+        self, changes: DataSet, frames: Iterator[bytes | memoryview], count: int, over: Iterable[RawElements] = ()
+    ) -> None:
         image, header = self._image, self._image.header
-        layers = [image.elements]
+        layers = [image.elements, *over]
         if changes:
             charset = image.elements.text(_CHARACTER_SET)
             layers.append(encoded_elements(changes, charset))
