@@ -81,7 +81,8 @@ def test_noise_of_many_bits_at_low_effort(effort: int) -> None:
 
 def test_qualities_as_distances() -> None:
     assert jpegxl.distance(90) == pytest.approx(1.0)
-    assert jpegxl.distance(100) == pytest.approx(0.1)
+    assert jpegxl.distance(99) == pytest.approx(0.19)
+    assert jpegxl.distance(100) == jpegxl.FINEST
     assert jpegxl.distance(29) == pytest.approx(jpegxl.distance(30), rel=0.1)
     distances = [jpegxl.distance(quality) for quality in range(1, 101)]
     assert distances == sorted(distances, reverse=True)

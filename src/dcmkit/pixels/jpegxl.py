@@ -22,6 +22,8 @@ from dcmkit.pixels.frames import (
     unsigned_samples,
 )
 
+FINEST = 0.01
+"""The least distance libjxl knows beside none at all."""
 SAFEST_EFFORT = 2
 """libjxl before 0.12 writes beyond its buffer at effort 1."""
 
@@ -78,7 +80,9 @@ def _check_lossy(array: Array, description: PixelDescription) -> None:
 
 
 def distance(quality: int) -> float:
-    """Butteraugli distance for a quality as JPEG counts it: 1.0, visually lossless, at 90."""
+    """Butteraugli distance for a quality as JPEG counts it: 1.0, visually lossless, at 90; the finest at 100."""
+    if quality == 100:
+        return FINEST
     if quality >= 30:
         return 0.1 + 0.09 * (100 - quality)
     return 53 / 3000 * quality * quality - 23 / 20 * quality + 25
