@@ -218,7 +218,7 @@ def test_what_is_available() -> None:
     capabilities = {one.transfer_syntax_uid: one for one in available()}
     assert set(capabilities) == set(codecs.CODECS) | syntaxes.PASSED_THROUGH
     assert capabilities[syntaxes.JPEG_2000].decoders == ("imagecodecs", "pylibjpeg-openjpeg")
-    assert capabilities[syntaxes.JPEG_LOSSLESS_SV1].encoders == ("imagecodecs",)
+    assert capabilities[syntaxes.JPEG_LOSSLESS_SV1].encoders == ("dcmkit", "imagecodecs")
     for uid in syntaxes.PASSED_THROUGH:
         assert capabilities[uid] == (uid, (), ())
     assert all(uids.name_of(uid) != uid for uid in capabilities)

@@ -69,6 +69,7 @@ _NATIVE = Codec((Decoder(_OURS, native.decode_native),), (Encoder(_OURS, native.
 _JPEG_DECODERS = (Decoder(_IMAGECODECS, jpeg.decode),)
 _JPEG_LOSSY = Codec(_JPEG_DECODERS, (Encoder(_IMAGECODECS, jpeg.encode_lossy),))
 _JPEG_LOSSLESS = Codec(_JPEG_DECODERS, (Encoder(_IMAGECODECS, jpeg.encode_lossless),))
+_JPEG_SV1 = Codec(_JPEG_DECODERS, (Encoder(_OURS, jpeg.encode_first_order), *_JPEG_LOSSLESS.encoders))
 _JPEG_LS = Codec((Decoder(_IMAGECODECS, jpegls.decode),), (Encoder(_IMAGECODECS, jpegls.encode),))
 _JPEG_2000 = Codec(
     (Decoder(_IMAGECODECS, jpeg2000.decode), Decoder(_OPENJPEG, jpeg2000.decode_plugin)),
@@ -93,7 +94,7 @@ CODECS: dict[str, Codec] = {
     syntaxes.JPEG_EXTENDED: _JPEG_LOSSY,
     **dict.fromkeys(sorted(syntaxes.RETIRED_JPEG), Codec(_JPEG_DECODERS)),
     syntaxes.JPEG_LOSSLESS: _JPEG_LOSSLESS,
-    syntaxes.JPEG_LOSSLESS_SV1: _JPEG_LOSSLESS,
+    syntaxes.JPEG_LOSSLESS_SV1: _JPEG_SV1,
     syntaxes.JPEG_LS: _JPEG_LS,
     syntaxes.JPEG_LS_NEAR: _JPEG_LS,
     syntaxes.JPEG_2000_LOSSLESS: _JPEG_2000,
