@@ -51,7 +51,7 @@ def derived(elements: RawElements, data_set: DataSet, changes: DataSet) -> list[
         changed = bytearray(data[one.start : one.end])
         for macro, inner in _elements(data, one, encoding):
             described |= macro.tag == DERIVATION_IMAGE
-            if "SQ" in (macro.vr, vr_of(macro.tag)):
+            if macro.vr == "SQ" or (macro.vr == "UN" and vr_of(macro.tag) == "SQ"):
                 for element, _ in _elements(data, macro, inner):
                     if element.tag == FRAME_TYPE and element.length != UNDEFINED:
                         start, end = element.value_start - one.start, element.end - one.start
