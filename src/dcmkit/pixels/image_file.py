@@ -109,7 +109,7 @@ class ImageFile:
 
             with tempfile.TemporaryFile(buffering=0) as inflated:
                 file.seek(header.offset)
-                size = _inflate(file, inflated, limit)
+                size = inflate(file, inflated, limit)
                 self._map_file(inflated.fileno(), size)
                 return 0, size
         size = header.offset + header.length
@@ -325,7 +325,7 @@ def describe(elements: RawElements, element: int = PIXEL_DATA) -> PixelDescripti
     )
 
 
-def _inflate(source: IO[bytes], target: IO[bytes], limit: int) -> int:
+def inflate(source: IO[bytes], target: IO[bytes], limit: int) -> int:
     """Inflate the rest of a file into another; how many bytes came out."""
     import zlib
 
