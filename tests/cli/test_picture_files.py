@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from dcmkit.cli.picture_files import Names, media_type_for, write_atomically
+from dcmkit.cli.picture_files import Names, is_known, media_type_for, write_atomically
 from dcmkit.errors import OutputDirectoryError, OutputError, UsageError
 from dcmkit.pixels.pictures import JPEG, PNG
 
@@ -18,6 +18,9 @@ def test_format_comes_from_the_option_or_the_name(tmp_path):
     for output, form in (("a.doc", None), ("", "heic")):
         with pytest.raises(UsageError):
             media_type_for(output, form)
+    assert is_known("a.JPG")
+    assert not is_known("a.doc")
+    assert not is_known("a")
 
 
 def test_names_below_a_directory_are_as_below_what_was_named(tmp_path):

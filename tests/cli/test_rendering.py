@@ -39,3 +39,9 @@ def test_numbers():
     for wrong in ("40", "nan,1", "a,b", "1,2,3", "1e999,1"):
         with pytest.raises(UsageError):
             rendering.numbers("--window", wrong, 2, "40,400")
+
+
+def test_refusals_have_a_reason():
+    rendering.refuse("+Pod --lin-od-shape", False)
+    with pytest.raises(UsageError, match=r"\+Pod, --lin-od-shape is DCMTK's, not dcmkit's: it is for printing on film"):
+        rendering.refuse("+Pod --lin-od-shape", True)

@@ -8,7 +8,19 @@ import pytest
 
 from dcmkit.errors import UsageError
 from dcmkit.pixels import pictures
-from dcmkit.pixels.pictures import BMP, GIF, JPEG, PNG, PNM, TIFF, WEBP, encode_animation, encode_rendered
+from dcmkit.pixels.pictures import (
+    BMP,
+    GIF,
+    JPEG,
+    JPEG_LS,
+    PNG,
+    PNM,
+    TIFF,
+    WEBP,
+    Form,
+    encode_animation,
+    encode_rendered,
+)
 
 GREY = np.linspace(0, 255, 40 * 50).astype(np.uint8).reshape(40, 50)
 COLOR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=-1)
@@ -17,8 +29,11 @@ COLOR = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=-1)
 @pytest.mark.parametrize("picture", [GREY, COLOR], ids=["grey", "colour"])
 @pytest.mark.parametrize(
     ("media_type", "decode"),
-    [(PNG, imagecodecs.png_decode), (BMP, imagecodecs.bmp_decode), (TIFF, imagecodecs.tiff_decode)],
-)
+    [
+        (PNG, imagecodecs.png_decode), (BMP, imagecodecs.bmp_decode), (TIFF, imagecodecs.tiff_decode),
+        (JPEG_LS, imagecodecs.jpegls_decode),
+    ],
+)  # fmt: skip
 def test_lossless_formats_come_back(picture, media_type, decode):
     decoded = decode(encode_rendered(picture, media_type))
     assert np.array_equal(decoded, picture)
@@ -33,6 +48,30 @@ def test_jpeg_comes_back_nearly(picture):
 
 def test_webp_of_quality_100_is_lossless():
     assert np.array_equal(imagecodecs.webp_decode(encode_rendered(COLOR, WEBP, 100)), COLOR)
+
+
+def test_pnm_in_letters_and_of_other_depths():
+    assert encode_rendered(np.array([[0, 7], [255, 128]], np.uint8), PNM, form=Form(plain=True)) == (
+        b"P2\n2 2\n255\n0 7\n255 128\n"
+    )
+    assert encode_rendered(COLOR[:1, :1], PNM, form=Form(plain=True)).startswith(b"P3\n1 1\n255\n")
+    deep = np.array([[0, 32768, 65535]], np.uint16)
+    assert encode_rendered(deep, PNM, form=Form(plain=True, bits=12)) == b"P2\n3 1\n4095\n0 2048 4095\n"
+    assert encode_rendered(deep, PNM, form=Form(bits=3)) == b"P5\n3 1\n7\n\0\x04\x07"
+
+
+@pytest.mark.parametrize("picture", [GREY, COLOR], ids=["grey", "colour"])
+def test_what_tiff_and_bmp_leave_open(picture):
+    for form in (
+        Form(differences=True), Form(rows_per_strip=3), Form(compression="none"), Form(compression="packbits"),
+        Form(compression="none", differences=True),
+    ):  # fmt: skip
+        assert np.array_equal(imagecodecs.tiff_decode(encode_rendered(picture, TIFF, form=form)), picture)
+    filled = encode_rendered(picture, BMP, form=Form(filled=True))
+    assert filled[28] == 32
+    assert np.array_equal(
+        imagecodecs.bmp_decode(filled)[..., :3], picture if picture.ndim == 3 else picture[..., None].repeat(3, 2)
+    )
 
 
 def test_pnm_of_both_depths():

@@ -15,7 +15,7 @@ from dcmkit.pixels.frames import Decoded
 from dcmkit.pixels.image_file import ImageFile
 from dcmkit.pixels.presentation import PresentationState
 from dcmkit.pixels.raster import Region
-from dcmkit.pixels.render import Rendering, frame_delays, frame_elements, render, render_decoded
+from dcmkit.pixels.render import Rendering, extent, frame_delays, frame_elements, render, render_decoded
 from tests.pixels.test_presentation import UID, made, state
 
 ROW = np.array([[0, 25, 50, 75, 100]], np.uint8)
@@ -266,6 +266,14 @@ def test_pseudo_colour_states():
 
 
 # --- files ---
+
+
+def test_the_values_of_a_file():
+    with ImageFile(get_testdata_file("CT_small.dcm")) as image:
+        stored = pydicom.dcmread(get_testdata_file("CT_small.dcm")).pixel_array
+        assert extent(image) == (stored.min() - 1024, stored.max() - 1024)
+    with ImageFile(get_testdata_file("examples_palette.dcm")) as image:
+        assert extent(image) is None
 
 
 def test_a_file_is_rendered_frame_by_frame():

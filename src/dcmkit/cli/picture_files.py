@@ -31,6 +31,13 @@ def media_type_for(output: str, form: str | None) -> str:
     return found or PNG
 
 
+def is_known(output: str) -> bool:
+    """Whether a file name ends in a format that can be written."""
+    from dcmkit.pixels.pictures import media_type_of
+
+    return bool(media_type_of(os.path.splitext(output)[1]))
+
+
 class Names:
     """What the picture of a file is called.
 

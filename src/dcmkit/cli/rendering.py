@@ -16,6 +16,47 @@ MONTAGE_LIMIT = 100
 _METHODS = {0: "nearest", 1: "", 2: "linear", 3: "linear", 4: "linear"}
 """DCMTK's numbers of interpolation algorithms."""
 
+ALWAYS_SO = (
+    "+f --read-file", "+fo --read-file-only", "-f --read-dataset", "-t= --read-xfer-auto", "+Mc --check-lut-depth",
+    "+Pd --predictor-default", "+Pn --predictor-none", "-il --nointerlace", "-mf --meta-none",
+    "+Trl --rendered-lossless", "+bs --bits-stored-fix",
+)  # fmt: skip
+"""Options of dcmj2pnm and dcm2img that change nothing here."""
+
+_SYNTAX = "the transfer syntax is the one that the file meta information names, or its absence shows"
+_COLORS = "colours are converted as the codestream and the object say"
+_DEFECTS = "frames are decoded as T.81 has it, without workarounds for defects of encoders"
+_DISPLAY = "pictures hold P-values or grey levels, not calibrated for one display or printer"
+_DEPTH = "entries of a LUT have the bits that its descriptor says, or more where they need them"
+REFUSED = {
+    "-td --read-xfer-detect": _SYNTAX, "-te --read-xfer-little": _SYNTAX, "-tb --read-xfer-big": _SYNTAX,
+    "-ti --read-xfer-implicit": _SYNTAX, "+ca --conv-always": _COLORS, "+cn --conv-never": _COLORS,
+    "+w6 --workaround-pred6": _DEFECTS, "+wc --workaround-cornell": _DEFECTS,
+    "+wi --workaround-incpl": "frames that are cut short are no pictures; they are named and left out",
+    "-bs --bits-stored-keep": "samples have the bits that the codestream says",
+    "+Pod --lin-od-shape": "it is for printing on film",
+    "+Dm --monitor-file": _DISPLAY, "+Dp --printer-file": _DISPLAY, "+Da --ambient-light": _DISPLAY,
+    "+Di --illumination": _DISPLAY, "+Dn --min-density": _DISPLAY, "+Dx --max-density": _DISPLAY,
+    "+Dg --gsd-function": _DISPLAY, "+Dc --cielab-function": _DISPLAY,
+    "+Ma --accept-acr-nema": "an image has to say its photometric interpretation",
+    "+Mp --accept-palettes": "palettes are read where the standard has them",
+    "+Mm --ignore-mlut-depth": _DEPTH, "+Mv --ignore-vlut-depth": _DEPTH,
+    "+il --interlace": "PNG files are written without interlacing",
+    "+mf --meta-file": "PNG files get no texts",
+    "+Tll --true-lossless": "pictures are what is shown; dcmkit transcode --to jpegls keeps the stored values",
+}  # fmt: skip
+"""Options of dcmj2pnm and dcm2img that are not here, and why."""
+
+
+def refuse(flags: str, given: bool) -> None:
+    """Say why an option is not here.
+
+    Raises:
+        UsageError: always where it is given.
+    """
+    if given:
+        raise UsageError(f"option {flags.replace(' ', ', ')} is DCMTK's, not dcmkit's: {REFUSED[flags]}")
+
 
 def numbers(option: str, value: str, count: int, example: str) -> list[float]:
     """Numbers separated by commas.

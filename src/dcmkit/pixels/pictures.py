@@ -1,9 +1,9 @@
-"""Rendered arrays as files that other programs show: PNG, JPEG, WebP, GIF, BMP, PNM, TIFF."""
+"""Rendered arrays as files that other programs show: PNG, JPEG, WebP, GIF, BMP, PNM, TIFF, JPEG-LS."""
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 PNG, JPEG, WEBP, GIF = "image/png", "image/jpeg", "image/webp", "image/gif"
-BMP, PNM, TIFF = "image/bmp", "image/x-portable-anymap", "image/tiff"
+BMP, PNM, TIFF, JPEG_LS = "image/bmp", "image/x-portable-anymap", "image/tiff", "image/jls"
 SUFFIXES = {
     PNG: ("png",),
     JPEG: ("jpg", "jpeg"),
@@ -27,9 +27,10 @@ SUFFIXES = {
     BMP: ("bmp",),
     PNM: ("pnm", "pgm", "ppm"),
     TIFF: ("tiff", "tif"),
+    JPEG_LS: ("jls",),
 }
 """What the names of files end in, the usual one first, by media type."""
-DEEP = frozenset({PNG, PNM, TIFF})
+DEEP = frozenset({PNG, PNM, TIFF, JPEG_LS})
 """These hold 16 bits for each sample."""
 _LARGEST = {JPEG: 65500, WEBP: 16383, GIF: 65535}
 
@@ -40,17 +41,39 @@ def media_type_of(suffix: str) -> str:
     return next((media_type for media_type, suffixes in SUFFIXES.items() if wanted in suffixes), "")
 
 
-def encode_rendered(
-    picture: Array, media_type: str, quality: int = 90, *, subsampling: str = "", compression: str = ""
-) -> bytes:
+class Form(NamedTuple):
+    """What formats leave open.
+
+    Attributes:
+        subsampling: of the colours of a JPEG: 444, 422, 420 or 411; "" is 444 from quality 90 on and 420 below.
+        compression: of a TIFF: lzw, packbits or none.
+        differences: whether a TIFF's LZW codes horizontal differences.
+        rows_per_strip: of a TIFF; 0 is as its library wants.
+        plain: whether a PNM is written in letters.
+        bits: of a sample of a PNM, 1 to 16; 0 is those of the picture.
+        filled: whether a BMP has a fourth byte for each pixel.
+    """
+
+    subsampling: str = ""
+    compression: str = ""
+    differences: bool = False
+    rows_per_strip: int = 0
+    plain: bool = False
+    bits: int = 0
+    filled: bool = False
+
+
+USUAL = Form()
+
+
+def encode_rendered(picture: Array, media_type: str, quality: int = 90, form: Form = USUAL) -> bytes:
     """One picture as a file.
 
     Args:
         picture: shape (rows, columns) or (rows, columns, 3), 8 bits, or 16 where the format is in `DEEP`.
         media_type: one of `SUFFIXES`.
         quality: 1 to 100 of JPEG and WebP (there 100 is lossless); ignored elsewhere.
-        subsampling: of the colours of a JPEG: 444, 422, 420 or 411; "" is 444 from quality 90 on and 420 below.
-        compression: of a TIFF: lzw, packbits or none.
+        form: what the format leaves open.
 
     Raises:
         UsageError: the format cannot hold it.
@@ -69,14 +92,14 @@ def encode_rendered(
         picture = (picture >> 8).astype(np.uint8)
     picture = np.ascontiguousarray(picture)
     if media_type == PNM:
-        return _pnm(picture)
+        return _pnm(picture, form.plain, form.bits)
     if media_type == GIF:
         return encode_animation([picture], [0])
     import imagecodecs
 
     try:
         if media_type == JPEG:
-            ratio = None if picture.ndim == 2 else subsampling or ("444" if quality >= 90 else "420")
+            ratio = None if picture.ndim == 2 else form.subsampling or ("444" if quality >= 90 else "420")
             return bytes(imagecodecs.jpeg8_encode(picture, quality, subsampling=ratio))
         if media_type == PNG:
             return bytes(imagecodecs.png_encode(picture, 3))
@@ -85,18 +108,38 @@ def encode_rendered(
                 imagecodecs.webp_encode(np.ascontiguousarray(colored(picture)), quality, lossless=quality == 100)
             )
         if media_type == BMP:
-            return bytes(imagecodecs.bmp_encode(picture))
-        kind = None if compression == "none" else compression or "lzw"
-        return bytes(imagecodecs.tiff_encode(picture, photometric="rgb" if picture.ndim == 3 else 1, compression=kind))
+            return bytes(imagecodecs.bmp_encode(_filled(picture) if form.filled else picture))
+        if media_type == JPEG_LS:
+            return bytes(imagecodecs.jpegls_encode(picture, out=2 * picture.nbytes + 4096))
+        kind = None if form.compression == "none" else form.compression or "lzw"
+        more: dict[str, Any] = {"rowsperstrip": form.rows_per_strip} if form.rows_per_strip else {}
+        if form.differences and kind == "lzw":
+            more["predictor"] = 2
+        color = "rgb" if picture.ndim == 3 else 1
+        return bytes(imagecodecs.tiff_encode(picture, photometric=color, compression=kind, **more))
     except (RuntimeError, ValueError) as error:
         raise OutputError(f"the image could not be encoded as {media_type}: {error}") from None
 
 
-def _pnm(picture: Array) -> bytes:
-    """Binary PGM or PPM; 16 bits are big endian."""
+def _filled(picture: Array) -> Array:
+    """Four samples for each pixel, the last one without a meaning."""
+    return np.concatenate([colored(picture), np.full((*picture.shape[:2], 1), 255, np.uint8)], axis=-1)
+
+
+def _pnm(picture: Array, plain: bool = False, bits: int = 0) -> bytes:
+    """PGM or PPM, binary, where 16 bits are big endian, or in letters."""
     rows, columns = picture.shape[:2]
     top = 0xFF if picture.dtype.itemsize == 1 else 0xFFFF
-    head = f"P{6 if picture.ndim == 3 else 5}\n{columns} {rows}\n{top}\n".encode()
+    if bits:
+        wanted = (1 << bits) - 1
+        picture = ((picture.astype(np.uint32) * wanted + top // 2) // top).astype(np.uint16)
+        top = wanted
+    kind = (2 if plain else 5) + (picture.ndim == 3)
+    head = f"P{kind}\n{columns} {rows}\n{top}\n".encode()
+    if plain:  # a line of a row may be longer than netpbm's 70 letters, as DCMTK's are
+        return head + b"".join(
+            b" ".join(b"%d" % one for one in row) + b"\n" for row in picture.reshape(rows, -1).tolist()
+        )
     return head + picture.astype(">u2" if top > 0xFF else np.uint8, copy=False).tobytes()
 
 

@@ -185,6 +185,24 @@ def render_decoded(
     return _Renderer(decoded, description, data_set, frame, how).picture()
 
 
+def extent(image: ImageFile, frame: int = 0, *, decode: Decoder | None = None) -> tuple[float, float] | None:
+    """The lowest and highest value of a frame, behind the modality LUT; None of colours.
+
+    Raises:
+        InvalidDataSetError, UnsupportedSyntaxError: as `render`.
+    """
+    assert image.description is not None
+    if decode is None:
+        from dcmkit.pixels.codecs import decode_frame
+
+        decode = decode_frame
+    decoded = decode(image.frame(frame), image.transfer_syntax_uid, image.description)
+    if decoded.array.ndim == 3 or decoded.photometric_interpretation == "PALETTE COLOR":
+        return None
+    how = Rendering(voi=MINMAX, padding=False)
+    return _Renderer(decoded, image.description, rendering_elements(image), frame, how).extent()
+
+
 def frame_elements(data_set: DataSet, frame: int) -> DataSet:
     """The elements that hold for a frame: those of functional groups go before the object's (PS3.3 C.7.6.16)."""
     if _SHARED not in data_set and _PER_FRAME not in data_set:
@@ -233,6 +251,11 @@ class _Renderer:
             picture = np.iinfo(picture.dtype).max - picture
         picture = self._with_overlays(picture)
         return self._placed(self._with_shutters(picture))
+
+    def extent(self) -> tuple[float, float]:
+        """Lowest and highest value that are there."""
+        window = self._measured(self._decoded.array, self._modality(self._decoded.signed))
+        return window.center - window.width / 2, window.center + window.width / 2
 
     # --- grey values ---------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
+import click
 import imagecodecs
 import numpy as np
 import pytest
@@ -12,12 +13,19 @@ from click.testing import CliRunner
 from pydicom.data import get_testdata_file
 
 from dcmkit import cli
+from dcmkit.cli import rendering
+from dcmkit.cli.commands.render import command
 from dcmkit.cli.group import group
 from dcmkit.errors import ExitCode
 from dcmkit.pixels.image_file import ImageFile
 from dcmkit.pixels.render import Rendering, render
 
 CT, MULTI, PLAN = (get_testdata_file(name) for name in ("CT_small.dcm", "rtdose.dcm", "rtplan.dcm"))
+GENERAL = {
+    "-h", "--help", "--version", "--arguments", "-q", "--quiet", "-v", "--verbose", "-d", "--debug", "-ll",
+    "--log-level", "-lc", "--log-config",
+}  # fmt: skip
+"""Options of all tools; not of what this one does."""
 COLOR, OVERLAY = get_testdata_file("examples_rgb_color.dcm"), get_testdata_file("examples_overlay.dcm")
 
 
@@ -149,7 +157,12 @@ def test_a_link_called_as_dcmtk_calls_it(name, tmp_path, capfdbinary):
     called("+Wm", "+Pid", OVERLAY)
     written = capfdbinary.readouterr().out
     pixels = expected(OVERLAY, voi="minmax", padding=False, overlays=())
-    assert written.endswith(b"\n255\n" + pixels.tobytes())
+    assert written.startswith(b"P2\n484 300\n255\n")  # in letters on stdout, as DCMTK has it
+    assert [int(number) for number in written.split()[4:]] == pixels.ravel().tolist()
+    called("+op", "+Wm", "+Pid", OVERLAY)
+    assert capfdbinary.readouterr().out == b"P5\n484 300\n255\n" + pixels.tobytes()
+    called("+Wm", OVERLAY, tmp_path / "by-its-name.png")
+    assert np.array_equal(png(tmp_path / "by-its-name.png"), pixels)
     called("-o", CT)
     assert capfdbinary.readouterr().out == b""
     called("+Fa", "+on", MULTI, tmp_path / "m.png")
@@ -181,6 +194,47 @@ def test_names_of_dcmtk(args, how, tmp_path):
     assert np.array_equal(png(tmp_path / "a.png"), expected(path, **how))
 
 
-def test_what_dcmtk_has_and_render_not_yet_is_said(tmp_path):
-    result = run(CT, "-o", tmp_path / "a.png", "+Dg", ok=False)
-    assert "is DCMTK's" in result.stderr
+@pytest.mark.parametrize("flags", rendering.REFUSED)
+def test_what_dcmtk_has_and_render_has_not_is_said_with_a_reason(flags, tmp_path):
+    for flag in flags.split():
+        result = run(CT, "-o", tmp_path / "a.png", flag, ok=False)
+        assert rendering.REFUSED[flags] in result.stderr
+        assert result.exit_code == ExitCode.BAD_USAGE
+
+
+def test_what_changes_nothing_is_taken(tmp_path):
+    flags = [flag for flags in rendering.ALWAYS_SO for flag in flags.split()]
+    run(CT, "-o", tmp_path / "a.png", *flags)
+    assert np.array_equal(png(tmp_path / "a.png"), expected())
+
+
+def test_every_option_of_dcmj2pnm_is_known():
+    with open(os.path.join(os.path.dirname(cli.__file__), "dcmtk_options.txt"), encoding="ascii") as table:
+        theirs = {line.split()[0] for line in table if "dcmj2pnm" in line.split()[1:]}
+    context = click.Context(command)
+    ours = {flag for one in command.get_params(context) for flag in (*one.opts, *one.secondary_opts)}
+    assert theirs - ours - GENERAL == set()
+
+
+def test_forms_of_dcmtk(tmp_path):
+    run(CT, "-o", tmp_path / "n.pnm", "+opn", "10")
+    head, size, top, *rows = (tmp_path / "n.pnm").read_text().splitlines()
+    assert (head, size, top, len(rows)) == ("P2", "128 128", "1023", 128)
+    run(CT, "-o", tmp_path / "n.bmp", "+obr")
+    assert (tmp_path / "n.bmp").read_bytes()[28] == 32
+    run(CT, "-o", tmp_path / "n.jls", "+on2", "+f8", "+ol")
+    assert np.array_equal(imagecodecs.jpegls_decode((tmp_path / "n.jls").read_bytes()), expected())
+    run(CT, "-o", tmp_path / "n.tif", "+Ph", "+Rs", "7")
+    assert np.array_equal(imagecodecs.tiff_decode((tmp_path / "n.tif").read_bytes()), expected())
+
+
+def test_what_an_image_is(tmp_path):
+    result = run("-im", CT)
+    assert "columns x rows      : 128 x 128\n" in result.stdout
+    assert os.listdir(tmp_path) == []
+    result = run("-im", CT, MULTI, "-o", tmp_path / "out", "+Fa")
+    assert result.stdout.count("number of frames") == 2
+    assert (tmp_path / "out" / "CT_small.png").exists()
+    result = run("-im", CT, "-o", "-", "+op")
+    assert "filename" in result.stderr
+    assert result.stdout_bytes.startswith(b"P5")

@@ -1,4 +1,4 @@
-"""Turn images into PNG, JPEG, WebP, GIF, BMP, PNM or TIFF, or show them in the terminal."""
+"""Turn images into PNG, JPEG, TIFF and other pictures, or show them in the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from dcmkit.cli import rendering as given_by
 from dcmkit.cli.options import tool
 from dcmkit.cli.output import Progress, environment, say, stdout_errors
-from dcmkit.cli.picture_files import Names, media_type_for, write_atomically
+from dcmkit.cli.picture_files import Names, is_known, media_type_for, write_atomically
 from dcmkit.dataset.files import find_files
 from dcmkit.errors import DcmkitError, ExitCode, InvalidDataSetError, NoInputError, UsageError
 from dcmkit.logs import get_logger
@@ -42,6 +42,18 @@ def _four(*flags: str, to: str, help: str) -> Callable[[Any], Any]:  # noqa: A00
     return click.option(*flags, to, nargs=4, type=int, default=None, metavar="LEFT TOP WIDTH HEIGHT", help=help)
 
 
+def _dcmtk_only(command: Any) -> Any:
+    """Options of DCMTK that change nothing here, and those that are refused with a reason."""
+    for flags in given_by.ALWAYS_SO:
+        command = click.option(*flags.split(), "as_always", flag_value=1, default=None, hidden=True)(command)
+    for flags in given_by.REFUSED:
+        command = click.option(
+            *flags.split(), is_flag=True, expose_value=False, is_eager=True, hidden=True,
+            callback=lambda _ctx, _parameter, given, flags=flags: given_by.refuse(flags, given),
+        )(command)  # fmt: skip
+    return command
+
+
 _FACTOR = click.FloatRange(0.001, 1000)
 
 
@@ -49,7 +61,7 @@ _FACTOR = click.FloatRange(0.001, 1000)
 @click.argument("paths", nargs=-1, metavar="FILES...")
 @click.option("-o", "--output", metavar="OUT", default="", help="file or directory to write; - is stdout")
 @click.option("--format", "form", metavar="FORMAT", default=None,
-              help="png, jpeg, webp, gif, bmp, pnm or tiff; by default as OUT ends, else png")  # fmt: skip
+              help="png, jpeg, webp, gif, bmp, pnm, tiff or jls; by default as OUT ends, else png")  # fmt: skip
 @click.option("+Jq", "--quality", "--compr-quality", type=click.IntRange(1, 100), default=90, metavar="NUMBER",
               help="quality of JPEG and WebP, 1 to 100 [default: 90]")  # fmt: skip
 @click.option("--frame", metavar="N|FIRST-LAST|all", default=None, help="frames, counted from 1 [default: 1]")
@@ -142,11 +154,17 @@ _FACTOR = click.FloatRange(0.001, 1000)
               metavar="DENSITY", help="what is bright")  # fmt: skip
 @_four("+C", "--clip-region", to="clip", help="cut out")
 @_choice("+op", "--write-raw-pnm", to="kind", value="pnm", help="write PNM")
-@_choice("+opb", "--write-8-bit-pnm", to="kind", value="pnm", help="write PNM of 8 bits")
-@_choice("+opw", "--write-16-bit-pnm", to="kind", value="pnm16", help="write PNM of 16 bits")
+@_choice("+oa", "--write-auto", to="kind", value="auto", help="as OUT ends; by default")
+@_choice("+opb", "--write-8-bit-pnm", to="kind", value="plain8", help="write PNM of 8 bits, in letters")
+@_choice("+opw", "--write-16-bit-pnm", to="kind", value="plain16", help="write PNM of 16 bits, in letters")
+@click.option("+opn", "--write-n-bit-pnm", "pnm_bits", type=click.IntRange(1, 16), default=None, metavar="BITS",
+              help="write PNM of so many bits, in letters")  # fmt: skip
 @_choice("+ob", "--write-bmp", to="kind", value="bmp", help="write BMP")
 @_choice("+obp", "--write-8-bit-bmp", to="kind", value="bmp8", help="write BMP of 8 bits")
 @_choice("+obt", "--write-24-bit-bmp", to="kind", value="bmp24", help="write BMP of 24 bits")
+@_choice("+obr", "--write-32-bit-bmp", to="kind", value="bmp32", help="write BMP of 32 bits")
+@_choice("+ol", "--write-jpls", to="kind", value="jls", help="write JPEG-LS")
+@_choice("+f8", "--force-8-bit", to="forced", value=8, help="of 8 bits")
 @_choice("+ot", "--write-tiff", to="kind", value="tiff", help="write TIFF")
 @_choice("+on", "--write-png", to="kind", value="png", help="write PNG")
 @_choice("+on2", "--write-16-bit-png", to="kind", value="png16", help="write PNG of 16 bits")
@@ -157,12 +175,17 @@ _FACTOR = click.FloatRange(0.001, 1000)
 @_choice("+Tl", "--compr-lzw", to="compression", value="lzw", help="TIFF with LZW; by default")
 @_choice("+Tr", "--compr-rle", to="compression", value="packbits", help="TIFF with RLE")
 @_choice("+Tn", "--compr-none", to="compression", value="none", help="TIFF without compression")
+@_choice("+Ph", "--predictor-horz", to="differences", value=True, help="LZW of horizontal differences")
+@click.option("+Rs", "--rows-per-strip", type=click.IntRange(0, 0xFFFFF), default=0, metavar="ROWS",
+              help="of a TIFF; 0 is as its library wants")  # fmt: skip
 @_choice("+cp", "--conv-photometric", to="as_always", value=1, help="colours as the codestream says; always so")
 @_choice("+cl", "--conv-lossy", to="as_always", value=1, help="likewise")
 @_choice("+cg", "--conv-guess", to="as_always", value=1, help="likewise")
 @_choice("+cgl", "--conv-guess-lossy", to="as_always", value=1, help="likewise")
+@click.option("-im", "--image-info", is_flag=True, help="print what an image is, and how it wants to be shown")
 @click.option("--no-output", is_flag=True, help="render, but write nothing")
 @click.option("--as-dcmj2pnm", "like_dcmtk", is_flag=True, hidden=True)
+@_dcmtk_only
 def command(paths: tuple[str, ...], **options: Any) -> ExitCode:
     """Render images as their objects want them shown, or otherwise, into files other programs show.
 
@@ -171,7 +194,8 @@ def command(paths: tuple[str, ...], **options: Any) -> ExitCode:
     cannot be rendered are named on stderr and stop nothing.
 
     With DCMTK's names for options, as dcmj2pnm and dcm2img; a link to dcmkit that is called so takes
-    DCMTK's operands, an input and an output file, and has DCMTK's defaults: no window, overlays drawn, PNM.
+    DCMTK's operands, an input and an output file, and has DCMTK's defaults: no window, overlays drawn, and PNM where
+    the output file does not end in the name of another format. What DCMTK has and dcmkit has not is refused.
     """
     options = _merged(options)
     if options["like_dcmtk"]:
@@ -187,8 +211,11 @@ def _merged(options: dict[str, Any]) -> dict[str, Any]:
     if options["frame_range"] is not None:
         first, count = options["frame_range"]
         frame = f"{first}-{first + count - 1}"
-    kind = options["kind"] or ""
+    kind = "plain16" if options["pnm_bits"] else options["kind"] or ""
     bits = 16 if options["bits"] == "16" or kind.endswith("16") else 8
+    form = {"auto": "", "plain": "pnm"}.get(kind.rstrip("0123456789"), kind.rstrip("0123456789"))
+    if options["image_info"] and not options["output"] and not options["preview"] and not options["like_dcmtk"]:
+        options["no_output"] = True
     if kind == "bmp8":
         options["grayscale"] = True
     if options["no_scaling"]:
@@ -196,8 +223,9 @@ def _merged(options: dict[str, Any]) -> dict[str, Any]:
     return {
         **options,
         "frame": frame,
-        "bits": bits,
-        "form": options["form"] or kind.rstrip("0123456789") or None,
+        "bits": options["forced"] or bits,
+        "kind": kind,
+        "form": options["form"] or form or None,
         "window": options["all_values"] or options["window"],
         "function": options["curve"] or options["function"],
         "rotate": options["turn"] or int(options["rotate"] or 0),
@@ -215,9 +243,11 @@ def _like_dcmtk(paths: tuple[str, ...], options: dict[str, Any]) -> tuple[tuple[
         options["window"] = "none"
     options["padding"] = False
     options["overlays"] = not options["hide_overlays"]
-    options["form"] = options["form"] or "pnm"
     options["counter"] = options["counter"] is not False
-    options["output"] = paths[1] if len(paths) == 2 else options["output"] or "-"
+    options["output"] = output = paths[1] if len(paths) == 2 else options["output"] or "-"
+    if options["form"] is None and (output == "-" or not is_known(output)):
+        options["form"] = "pnm"
+        options["kind"] = "plain8" if output == "-" else "pnm"
     return paths[:1], options
 
 
@@ -295,6 +325,8 @@ class _Run:
 
         with ImageFile(path) as image:
             numbers = self._frames(path, image)
+            if self._options["no_output"] and self._options["image_info"]:
+                return
             if len(numbers) > 1 and self._media_type == GIF and not self._to_terminal:
                 self._animate(path, image, numbers, target)
                 return
@@ -308,13 +340,29 @@ class _Run:
                 name = count if self._options["counter"] else number + 1
                 self._write(Names.numbered(target, name) if len(numbers) > 1 else target, self._encoded(picture), path)
 
+    def _tell(self, path: str, image: ImageFile, numbers: range) -> None:
+        """What an image is, where no picture goes."""
+        from dcmkit.cli.image_info import described
+
+        lines = described(path, image, numbers)
+        if self._output == "-" and not self._options["no_output"]:
+            for line in lines:
+                say(line)
+            return
+        with stdout_errors():
+            sys.stdout.write("".join(f"{line}\n" for line in lines))
+            sys.stdout.flush()
+
     def _frames(self, path: str, image: ImageFile) -> range:
         """Those to render, after saying what is odd about the file."""
         if image.description is None:
             raise InvalidDataSetError("there is no image in it: the object has no pixel data")
         for warning in image.warnings:
             log.warning("%s: %s", path, warning)
-        return given_by.frames(self._options["frame"] or "1", image.number_of_frames)
+        numbers = given_by.frames(self._options["frame"] or "1", image.number_of_frames)
+        if self._options["image_info"]:
+            self._tell(path, image, numbers)
+        return numbers
 
     def _picture(self, image: ImageFile, number: int) -> Any:
         from dcmkit.pixels.raster import colored
@@ -324,11 +372,14 @@ class _Run:
         return colored(picture) if self._options["kind"] == "bmp24" else picture
 
     def _encoded(self, picture: Any) -> bytes:
-        from dcmkit.pixels.pictures import encode_rendered
+        from dcmkit.pixels.pictures import Form, encode_rendered
 
-        options = self._options
-        how = {"subsampling": options["subsampling"] or "", "compression": options["compression"] or ""}
-        return encode_rendered(picture, self._media_type, options["quality"], **how)
+        options, kind = self._options, self._options["kind"]
+        form = Form(
+            options["subsampling"] or "", options["compression"] or "", bool(options["differences"]),
+            options["rows_per_strip"], kind.startswith("plain"), options["pnm_bits"] or 0, kind == "bmp32",
+        )  # fmt: skip
+        return encode_rendered(picture, self._media_type, options["quality"], form)
 
     def _animate(self, path: str, image: ImageFile, numbers: range, target: str) -> None:
         """A moving GIF."""
