@@ -60,7 +60,7 @@ def program_name(path: str) -> str:
     names = command_names()
     if name in _CONVERTERS:
         return "transcode"
-    name = "render" if name in ("dcmj2pnm", "dcm2pnm", "dcm2img") else name
+    name = "render" if name in ("dcmj2pnm", "dcm2pnm", "dcml2pnm", "dcm2img") else name
     for tool in (name, name.removeprefix("dcm")):  # DCMTK's dcmdump and dcmqrscp are dump and qrscp here
         if tool in names:
             return tool

@@ -232,7 +232,7 @@ def percentiles(values: Array, low: float, high: float) -> tuple[float, float]:
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 2 and values.size > 256:  # counted, not sorted
         least = int(values.min())
         reached = np.bincount(values.astype(np.intp) - least).cumsum()
-        first, last = np.searchsorted(reached, lower, "right"), np.searchsorted(reached, upper, "left")
+        first, last = int(np.searchsorted(reached, lower, "right")), int(np.searchsorted(reached, upper, "left"))
         return float(min(first, len(reached) - 1) + least), float(last + least)
     places = min(int(lower), values.size - 1), max(0, math.ceil(upper) - 1)
     found = np.partition(values, places)

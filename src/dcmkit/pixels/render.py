@@ -38,7 +38,7 @@ VOIS = (AUTO, PRESET, VOI_LUT, MINMAX, MINMAX_INNER, PERCENTILES, NONE)
 """How the values to show are chosen where no window is given: what the object says or else percentiles, a window of the
 object, a VOI LUT of it, lowest to highest, the same without the two extremes, percentiles, all that could be."""
 
-_MEASURED = 1 << 20
+_MEASURED = 1 << 16
 """Pixels that are enough to know the percentiles of an image that says nothing."""
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
@@ -365,15 +365,16 @@ class _Renderer:
             values = kept if kept.size else np.zeros(1)
         if isinstance(modality, Lut):  # a table may have any order
             values, modality = modality.apply(values).astype(np.uint16), Rescale()
+        if how.voi in (AUTO, PERCENTILES):
+            part = values
+            if how.voi == AUTO and values.size > _MEASURED:
+                part = values.ravel()[:: values.size // _MEASURED | 1]  # odd: not always the same columns
+            low, high = luts.percentiles(part, *how.percentiles)
+            if low < high:  # else nearly everything has one value
+                return between(*modality.bounds(low, high))
         least, most = values.min(), values.max()
         ends = least, most
-        if how.voi in (AUTO, PERCENTILES):
-            if how.voi == AUTO and values.size > _MEASURED:
-                values = values.ravel()[:: values.size // _MEASURED | 1]  # odd: not always the same columns
-            low, high = luts.percentiles(values, *how.percentiles)
-            if low < high:  # else nearly everything has one value
-                ends = low, high
-        elif how.voi == MINMAX_INNER:
+        if how.voi == MINMAX_INNER:
             inner = values[(values > least) & (values < most)]
             ends = (inner.min(), inner.max()) if inner.size else ends
         return between(*modality.bounds(float(ends[0]), float(ends[1])))

@@ -144,7 +144,7 @@ def test_nothing_is_written_on_request(tmp_path):
 # --- as DCMTK's tools ---
 
 
-@pytest.mark.parametrize("name", ["dcmj2pnm", "dcm2img", "dcm2pnm"])
+@pytest.mark.parametrize("name", ["dcmj2pnm", "dcm2img", "dcm2pnm", "dcml2pnm"])
 def test_a_link_called_as_dcmtk_calls_it(name, tmp_path, capfdbinary):
     def called(*args):
         with pytest.raises(SystemExit) as left:
