@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from dcmkit.dataset import dictionary
+
 EDITION = "2026d"
 """The edition of DICOM that Table E.1-1 and Table E.3.10-1 are of."""
 
@@ -97,6 +99,14 @@ def _rows() -> tuple[dict[int, Row], dict[str, Row]]:
 def attributes() -> dict[int, Row]:
     """The rows of Table E.1-1 that are of one attribute each, by tag."""
     return _rows()[0]
+
+
+def vr_of(tag: int) -> str:
+    """The VR of an attribute, of those too that the data dictionary does not know yet; `UN` where nobody does."""
+    found = dictionary.vr_of(tag)
+    if found == "UN" and tag in attributes():
+        return attributes()[tag].vr or found
+    return found
 
 
 def repeating() -> dict[str, Row]:
