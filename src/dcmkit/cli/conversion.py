@@ -111,8 +111,14 @@ def convert_files(
         if not tally.failed:
             raise NoInputError("no files to convert: the directories are empty")
         return
+    several = len(jobs) > 1 or _has_frames(jobs[0])
+    if several:
+        from dcmkit.pixels.memory import keep_freed
+
+        keep_freed()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's would spin while it loads, and have nothing to do
     with Progress("converting", objects=len(jobs)) as progress:
-        if options.jobs == 1 or (len(jobs) == 1 and not _has_frames(jobs[0])):
+        if options.jobs == 1 or not several:
             for job in jobs:
                 _report(job, _convert(job, options, None), tally)
                 progress.advance()

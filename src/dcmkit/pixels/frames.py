@@ -210,8 +210,9 @@ def restored_samples(samples: Array, precision: int, description: PixelDescripti
         return _in_range(samples, precision).astype(wanted, copy=False)
     width = 8 * wanted.itemsize
     out = samples.astype(np.dtype(f"u{wanted.itemsize}"), copy=False).view(wanted)
-    if precision < width:
-        out = (out << (width - precision)) >> (width - precision)
+    if precision < width:  # nobody else has what a decoder gave, but some give what cannot be written to
+        out = np.left_shift(out, width - precision, out=out if out.flags.writeable else None)
+        out >>= width - precision
     if description.bits_stored < precision and description.high_bit == description.bits_stored - 1:
         limit = 1 << description.bits_stored
         low, high = int(out.min()), int(out.max())
