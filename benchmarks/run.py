@@ -1,6 +1,6 @@
 """Measure what the README promises, side by side with the peers that are installed.
 
-    python benchmarks/run.py [BENCH ...] [--rounds N] [--sets ct mr multiframe] [--data DIRECTORY] [--scratch DIRECTORY]
+    python benchmarks/run.py [BENCH ...] [--rounds N] [--patience SECONDS] [--sets ct mr multiframe] [--data DIRECTORY] [--scratch DIRECTORY]
 
 Prints a table to stdout and writes benchmarks/results/BENCH.json. Exit code 1 when a bar is missed.
 """
@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import alive, load, query, retrieve, startup, transcode, transfer  # noqa: E402
+from benchmarks import alive, load, measure, query, retrieve, startup, transcode, transfer  # noqa: E402
 from benchmarks.make_data import DEFAULT_DIRECTORY  # noqa: E402
 from benchmarks.measure import BenchError, Row  # noqa: E402
 from tests.interop.peers import absent  # noqa: E402
@@ -96,12 +96,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"of {', '.join(BENCHES)} (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count, after one that does not")
+    parser.add_argument("--patience", type=float, default=measure.PATIENCE, help="seconds to wait for a quiet machine")
     parser.add_argument("--sets", nargs="+", choices=list(transfer.OBJECTS), default=list(transfer.OBJECTS))
     parser.add_argument("--data", type=Path, default=DEFAULT_DIRECTORY, help="where the data is, or is made")
     parser.add_argument("--scratch", type=Path, default=None, help="where receivers write; both sides the same")
     arguments = parser.parse_args()
     if unknown := set(arguments.benches) - set(BENCHES):
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    measure.PATIENCE = arguments.patience
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
