@@ -179,6 +179,13 @@ class Pseudonyms:
         bare = old.strip(_BLANK)
         return _code(_digest(self._text_key, bare), min(length, _CODE_LENGTH)) if bare else ""
 
+    def taken(self) -> Record:
+        """What was recorded since this was last asked; nothing unless `recording`."""
+        if not self._recording:
+            return Record({}, {}, {})
+        found, self.record = self.record, Record({}, {}, {})
+        return found
+
     def _new_uid(self, old: str) -> str:
         digest = _digest(self._uid_key, old)
         if self._root == UUID_ROOT:
