@@ -1,6 +1,7 @@
 """Measure what the README promises, side by side with the peers that are installed.
 
-    python benchmarks/run.py [BENCH ...] [--rounds N] [--patience SECONDS] [--sets ct mr multiframe] [--data DIRECTORY] [--scratch DIRECTORY]
+    python benchmarks/run.py [BENCH ...] [--rounds N] [--patience SECONDS] [--sets ct mr multiframe] [--data DIRECTORY]
+                             [--scratch DIRECTORY]
 
 Prints a table to stdout and writes benchmarks/results/BENCH.json. Exit code 1 when a bar is missed.
 """
