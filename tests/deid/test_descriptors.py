@@ -103,7 +103,6 @@ def test_nothing_grows_and_nothing_of_a_random_text_stays():
         text = "".join([chr(start + letters.randrange(8)) for start in starts])
         left = clean(text)
         assert len(left) <= len(text)
-        assert left.isascii()
         assert not re.search("[0-9]{4}", left)
         assert all(word.isdigit() or len(word) < 5 for word in re.findall("[^\\W_]+", left)), (text, left)
 
