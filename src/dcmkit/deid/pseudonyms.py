@@ -128,7 +128,7 @@ class Pseudonyms:
         bare = old.strip(_BLANK)
         if bare != old:
             return self.uid(bare)
-        if not bare or _OF_THE_STANDARD.fullmatch(bare):
+        if not bare or is_of_the_standard(bare):
             return bare
         return self._keep(self.record.uids, bare, self._new_uid(bare))
 
@@ -208,6 +208,11 @@ class Pseudonyms:
             recorded.clear()
         recorded[old] = new
         return new
+
+
+def is_of_the_standard(uid: str) -> bool:
+    """Whether a UID is one that PS3.6 registers, which says nothing about anybody."""
+    return _OF_THE_STANDARD.fullmatch(uid) is not None
 
 
 def _again(key: bytes, root: str, given: Mapping[str, Given], recording: bool) -> Pseudonyms:
