@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dcmkit.dataset.dictionary import look_up
 from dcmkit.deid import tables
 from dcmkit.deid.profile import OPTIONS, Plan, Profile, Rule, parse, profile_of, resolved
-from dcmkit.deid.tables import OPTIONAL
+from dcmkit.deid.tables import OPTIONAL, Requirement
 from dcmkit.errors import UsageError
 from tests.deid.scoring import expected, facts
 
