@@ -27,6 +27,8 @@ def meta(comparison: Comparison, before: File, after: File) -> None:
         comparison.wrong("meta", "0002,0001", "is not 00 01")
     if not after.meta.text(0x00020012):
         comparison.wrong("meta", "0002,0012", "is missing")
+    if after.trailing:
+        comparison.wrong("meta", "end", f"{len(after.trailing)} bytes after the data set")
     length = int.from_bytes(after.meta.value(0x00020000), "little")
     actual = sum(len(e.value) + (12 if e.vr == "OB" else 8) for t, e in after.meta.elements.items() if t != 0x00020000)
     if length != actual:

@@ -15,6 +15,7 @@ UNDEFINED = 0xFFFFFFFF
 LONG = {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
 TEXT = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 KNOWN = LONG | TEXT | {"AT", "FD", "FL", "SL", "SS", "UL", "US"}
+TRAILING_PADDING = 0xFFFCFFFC
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
@@ -64,7 +65,7 @@ class File:
 
     Attributes:
         inflated: the bytes of the data set as they are read, that is inflated.
-        rest: what follows the data set.
+        trailing: what follows data set trailing padding.
     """
 
     preamble: bytes
@@ -73,7 +74,7 @@ class File:
     transfer_syntax_uid: str
     raw: bytes
     inflated: bytes
-    big_endian: bool
+    trailing: bytes
 
 
 def read(path: Path | str) -> File:
@@ -94,8 +95,8 @@ def read(path: Path | str) -> File:
     if syntax == DEFLATED:
         body = zlib.decompressobj(-15).decompress(body)
     big = syntax == "1.2.840.10008.1.2.2"
-    data_set = _Reader(body, explicit=syntax != "1.2.840.10008.1.2", big=big).data_set(0, len(body))[0]
-    return File(raw[:128], meta, data_set, syntax, raw, body, big)
+    data_set, end = _Reader(body, explicit=syntax != "1.2.840.10008.1.2", big=big).data_set(0, len(body))
+    return File(raw[:128], meta, data_set, syntax, raw, body, body[end:])
 
 
 class _Reader:
@@ -110,6 +111,8 @@ class _Reader:
             if delimited and unpack_from(self.order + "HH", self.data, position) == (0xFFFE, 0xE00D):
                 return found, position + 8
             position = self.element(position, end, found)
+            if TRAILING_PADDING in found.elements:
+                return found, position
         if delimited:
             raise UnreadableError("no item delimiter")
         return found, position
@@ -132,7 +135,7 @@ class _Reader:
             length, position = unpack_from(self.order + "H", self.data, position + 6)[0], position + 8
         else:
             raise UnreadableError(f"VR {vr!r} at {position}")
-        real = vr if vr not in {"", "UN"} else vr_of(tag) or "UN"
+        real = vr if vr not in {"", "UN"} else vr_of(tag) or _safe_vr(tag, into) or "UN"
         found = Element(tag, real, b"", None, vr)
         start = position
         if length == UNDEFINED and tag == 0x7FE00010:
@@ -202,6 +205,12 @@ def vr_of(tag: int) -> str:
     except KeyError:
         rule = facts.attributes().get(tag)
         return rule.vr if rule else "UL" if not tag & 0xFFFF else ""
+
+
+def _safe_vr(tag: int, among: DataSet) -> str:
+    """The VR that the table of safe private attributes gives, where its creator has been seen."""
+    creator = among.text(tag & 0xFFFF0000 | (tag & 0xFFFF) >> 8)
+    return facts.safe_private().get((creator, tag >> 16, tag & 0xFF), "").split("/")[0]
 
 
 def walk(data_set: DataSet, path: str = "") -> Iterator[tuple[str, Element]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-_VALUE = re.compile(r"= ?<[^>]*>|'[^']*'|\[[^\]]*\]|\b[0-9]{6,}\b")
+_VALUE = re.compile(r" = <[^>]*>|'[^']*'|\[[^\]]*\]|\b[0-9]{6,}\b")
 _known: dict[bytes, frozenset[str]] = {}
 
 
