@@ -171,7 +171,10 @@ class Plan:
         """
         found = self._tables.get((sop_class_uid, parent))
         if found is None:
-            found = self._tables[sop_class_uid, parent] = self._of_types(sop_class_uid, parent)
+            required = tables.requirements(sop_class_uid).get(parent)
+            if not required:
+                return self._optional  # not remembered: a file may have any number of unknown sequences
+            found = self._tables[sop_class_uid, parent] = self._of_types(required)
         return found
 
     def _of_type_3(self) -> Mapping[int, Rule]:
@@ -190,9 +193,9 @@ class Plan:
             self._typed.pop(tag, None)
         return found
 
-    def _of_types(self, sop_class_uid: str, parent: int) -> Mapping[int, Rule]:
+    def _of_types(self, required: Mapping[int, Requirement]) -> Mapping[int, Rule]:
         changed = {}
-        for tag, requirement in tables.requirements(sop_class_uid).get(parent, {}).items():
+        for tag, requirement in required.items():
             row = self._typed.get(tag)
             if row is not None:
                 rule = self._rule(row, requirement)
