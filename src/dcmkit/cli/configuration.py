@@ -17,9 +17,9 @@ Nothing is imported for it unless such a file exists.
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any, NamedTuple
 
+from dcmkit import toml
 from dcmkit.errors import UsageError
 from dcmkit.settings import QuerySettings, RequestorSettings, Settings, UserIdentitySettings
 
@@ -67,7 +67,7 @@ class Configuration:
         Raises:
             UsageError: it cannot be read or is not TOML.
         """
-        for section, table in _load_toml(path).items():
+        for section, table in toml.read(path, "configuration file").items():
             if not isinstance(table, dict):
                 raise UsageError(
                     f"{path}: {section} = ... stands outside any section", hint="put it below a [section] line"
@@ -121,7 +121,7 @@ class Configuration:
         for table, known in tables:
             for key, entry in table.items():
                 if key not in known:
-                    sentences.append(f"{entry.origin}: no such key{suggestion(key, known)}")
+                    sentences.append(f"{entry.origin}: no such key{toml.suggestion(key, known)}")
         return sentences
 
 
@@ -164,28 +164,3 @@ def load(explicit: str | None = None) -> Configuration:
     for path in [named] if named else [path for path in standard_paths() if os.path.isfile(path)]:
         configuration.read(path)
     return configuration
-
-
-def _load_toml(path: str) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        with open(path, "rb") as file:
-            tables: dict[str, Any] = tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"configuration file {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"configuration file {path} is not TOML: byte {error.start} is not UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"configuration file {path} is not TOML: {error}") from None
-    return tables
-
-
-def suggestion(key: str, known: set[str]) -> str:
-    """`; did you mean ...?` if something like `key` is known, else nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(key, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""

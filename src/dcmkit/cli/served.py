@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcmkit.cli.configuration import Configuration, Entry, plain_host, port_number, suggestion
+from dcmkit.cli.configuration import Configuration, Entry, plain_host, port_number
 from dcmkit.errors import UsageError
 from dcmkit.logs import get_logger
 from dcmkit.services.access import ALL, Peer, Rights, Rule, Served, rights
 from dcmkit.settings import ae_title, size_of, size_text
+from dcmkit.toml import suggestion
 
 log = get_logger("qrscp")
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmkit.cli.configuration import NODE_SETTINGS, Configuration, standard_paths, suggestion
+from dcmkit.cli.configuration import NODE_SETTINGS, Configuration, standard_paths
 from dcmkit.cli.invocation import Invocation, known_keys
 from dcmkit.cli.options import Tool, describe, invocation, tool_group
 from dcmkit.cli.output import FORMATS, emit, say
 from dcmkit.errors import ExitCode, OutputError, UsageError
 from dcmkit.settings import Option, Settings
+from dcmkit.toml import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
