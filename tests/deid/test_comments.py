@@ -172,6 +172,32 @@ def test_boxes_of_jpeg_xl():
     assert not comments.is_sealed(jpeg, syntaxes.JPEG_BASELINE)
 
 
+@pytest.mark.parametrize("size", [0, 5, 8, 50])
+@pytest.mark.parametrize("syntax", [syntaxes.JPEG_LS, syntaxes.JPEG_2000_LOSSLESS])
+def test_frames_in_several_fragments(syntax, size):
+    data = encoded(syntax)
+    place = 2 if syntax == syntaxes.JPEG_LS else data.index(b"\xff\x90\x00\x0a")
+    secret = SECRET if syntax == syntaxes.JPEG_LS else b"\0\1" + SECRET
+    frame = data[:place] + segment(0xFE if syntax == syntaxes.JPEG_LS else 0x64, secret) + data[place:] + SECRET
+    pieces = [bytes(8)]
+    for one in (frame, data, frame):
+        pieces += [one[at : at + (size or len(one))] for at in range(0, len(one), size or len(one))]
+    value, ranges = b"", []
+    for piece in pieces:
+        value += b"item"
+        ranges.append((len(value), len(value) + len(piece)))
+        value += piece
+    changed = bytearray(value)
+    last = 0
+    for start, end in comments.in_fragments(memoryview(value), ranges, syntax):
+        assert last <= start < end
+        changed[start:end] = bytes(end - start)
+        last = end
+    joined = b"".join(changed[start:end] for start, end in ranges[1:])
+    assert joined == frame.replace(SECRET, bytes(len(SECRET))) + data + frame.replace(SECRET, bytes(len(SECRET)))
+    assert list(comments.in_fragments(memoryview(value), ranges, syntaxes.RLE)) == []
+
+
 def test_frames_without_room_for_comments():
     for syntax in (syntaxes.EXPLICIT, syntaxes.RLE, syntaxes.DEFLATED_FRAME, "1.2.840.10008.1.2.4.102", "1.2.3"):
         assert comments.blanks(b"\xff\xd8" + segment(0xFE, SECRET) + b"\xff\xd9", syntax) == []

@@ -8,7 +8,7 @@ as it is; whoever decodes it will complain.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from dcmkit.pixels import syntaxes
 
@@ -38,6 +38,45 @@ def blanks(codestream: Bytes, transfer_syntax_uid: str) -> list[Range]:
     if look is not None:
         look(memoryview(codestream).cast("B"), found)
     return found
+
+
+def in_fragments(data: memoryview, fragments: Iterable[Range], transfer_syntax_uid: str) -> Iterator[Range]:
+    """The same for encapsulated pixel data: ranges of `data`, in ascending order.
+
+    A fragment that begins as codestreams do begins a frame; those after it that do not belong to it.
+
+    Args:
+        data: what the fragments lie in.
+        fragments: where the value of each item begins and ends; that of the offset table may be among them.
+    """
+    starts = _STARTS.get(transfer_syntax_uid)
+    if starts is None:
+        return
+    frame: list[Range] = []
+    for start, end in fragments:
+        if frame and bytes(data[start : start + 12]).startswith(starts):
+            yield from _of_frame(data, frame, transfer_syntax_uid)
+            frame = []
+        frame.append((start, end))
+    if frame:
+        yield from _of_frame(data, frame, transfer_syntax_uid)
+
+
+def _of_frame(data: memoryview, fragments: list[Range], transfer_syntax_uid: str) -> Iterator[Range]:
+    if len(fragments) == 1:
+        ((first, last),) = fragments
+        for start, end in blanks(data[first:last], transfer_syntax_uid):
+            yield first + start, first + end
+        return
+    whole = b"".join(data[first:last] for first, last in fragments)
+    found, at = blanks(whole, transfer_syntax_uid), 0
+    for first, last in fragments:
+        size = last - first
+        for start, end in found:
+            begin, stop = max(start - at, 0), min(end - at, size)
+            if begin < stop:
+                yield first + begin, first + stop
+        at += size
 
 
 def without(codestream: Bytes, transfer_syntax_uid: str) -> Bytes:
@@ -278,3 +317,9 @@ _WAYS: dict[str, Callable[[memoryview, list[Range]], None]] = {
     **dict.fromkeys(("1.2.840.10008.1.2.4.92", "1.2.840.10008.1.2.4.93"), _jpeg_2000),
     **dict.fromkeys(syntaxes.JPEG_XL_FAMILY, _jpeg_xl),
 }
+_STARTS: dict[str, tuple[bytes, ...]] = {
+    **{uid: (b"\xff\xd8\xff",) for uid, way in _WAYS.items() if way is _jpeg},
+    **{uid: (_J2K_START, _JP2_SIGNATURE) for uid, way in _WAYS.items() if way is _jpeg_2000},
+    **{uid: (_JXL_SIGNATURE,) for uid, way in _WAYS.items() if way is _jpeg_xl},
+}
+"""What frames with room for comments begin with."""
