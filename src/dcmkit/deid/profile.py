@@ -152,6 +152,8 @@ class Plan:
         self._options = frozenset(profile.options)
         self._vr_rules: Mapping[str, Rule] = rules.vrs if rules is not None else {}
         self._tag_rules: Mapping[int, Rule] = rules.tags if rules is not None else {}
+        self._private_rules = rules.private if rules is not None else {}
+        self._private_rules = rules.private if rules is not None else {}
         self.has_vr_rules = bool(self._vr_rules)
         self._typed: dict[int, Row] = {}
         self._optional = self._of_type_3()
@@ -225,6 +227,10 @@ class Plan:
         """The rule for attributes of a VR that `table` does not name, if a file of rules has one."""
         return self._vr_rules.get(vr)
 
+    def is_ruled(self, tag: int) -> bool:
+        """Whether a file of rules says what becomes of an attribute."""
+        return tag in self._tag_rules or (self.has_vr_rules and tables.vr_of(tag) in self._vr_rules)
+
     # --- private attributes --------------------------------------------------------------------------------------
 
     def private(self, creator: str, group: int, element: int) -> Rule:
@@ -233,6 +239,16 @@ class Plan:
         Args:
             element: the low byte of the element number.
         """
+        of_creator = self._private_rules.get(creator)
+        if of_creator is not None:
+            rule = of_creator.get(element) or of_creator.get(None)
+            if rule is not None:
+                return rule
+        own = self._private_rules.get(creator)
+        if own is not None:
+            rule = own.get(element) or own.get(None)
+            if rule is not None:
+                return rule
         if SAFE_PRIVATE not in self._options:
             return _REMOVED
         vr = tables.safe_private().get((creator, group, element))
