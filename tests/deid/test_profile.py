@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from dcmkit.dataset.dictionary import look_up
 from dcmkit.deid import tables
 from dcmkit.deid.profile import OPTIONS, Plan, Profile, Rule, parse, profile_of, resolved
+from dcmkit.deid.rules import read
 from dcmkit.deid.tables import OPTIONAL, Requirement
 from dcmkit.errors import UsageError
 from tests.deid.scoring import expected, facts
@@ -349,3 +351,42 @@ def test_rules_for_vrs_come_before_the_table():
     assert made.table(CT, 0)[tag("OperatorsName")] == kept
     assert not plan().has_vr_rules
     assert plan().vr_rule("PN") is None
+
+
+def test_rules_for_private_attributes():
+    """By creator and element, or for all others of a creator; the profile decides about the rest."""
+    kept, gone = Rule("K", "rules.toml: private"), Rule("X", "rules.toml: private")
+    rules = rules_of(private={"MAKER": {0x10: kept, None: gone}, "SIEMENS MR HEADER": {0x0C: gone}})
+    made = plan("retain-safe-private", rules=rules)
+    assert made.private("MAKER", 0x0019, 0x10) == kept
+    assert made.private("MAKER", 0x0019, 0x11) == gone
+    assert made.private("SIEMENS MR HEADER", 0x0019, 0x0C) == gone
+    assert made.private("SIEMENS MR HEADER", 0x0019, 0x0D) == Rule("K", "retain-safe-private")
+    assert made.private("OTHER", 0x0019, 0x10) == Rule("X", "basic")
+
+
+def test_which_attributes_a_file_rules():
+    made = plan(rules=rules_of(vrs={"PN": Rule("X", "")}, tags={tag("StudyDate"): Rule("K", "")}))
+    assert made.is_ruled(tag("StudyDate"))
+    assert made.is_ruled(tag("OperatorsName"))
+    assert not made.is_ruled(tag("SeriesDate"))
+    assert not plan().is_ruled(tag("PatientName"))
+
+
+def test_a_file_of_rules(tmp_path: Path):
+    """As `rules.read` gives it: tags before modules before VRs, and pickled with the plan."""
+    path = tmp_path / "rules.toml"
+    path.write_text(
+        '[tags]\nStudyDate = "keep"\nPatientWeight = { replace = "70" }\n[modules]\npatient-study = "keep"\n'
+        '[vr]\nPN = "remove"\nSH = "empty"\n[private."MAKER"]\n10 = "keep"\nall = "remove"\n',
+        encoding="utf-8",
+    )
+    made = plan(rules=read(str(path)))
+    for each in (made, pickle.loads(pickle.dumps(made))):
+        table = each.table(CT, 0)
+        assert table[tag("StudyDate")].code == "K"
+        assert table[tag("PatientWeight")][::2] == ("R", "70")
+        assert table[tag("PatientSize")].code == "K"
+        assert table[tag("PatientName")].code == "X"
+        assert each.private("MAKER", 0x0019, 0x10).code == "K"
+        assert "rules.toml" in table[tag("StudyDate")].source

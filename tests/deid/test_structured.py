@@ -169,6 +169,12 @@ def test_rules_of_a_file_come_last(mode: str):
     assert made.table("", 0)[TEXT].code == "K"
 
 
+def test_rules_for_vrs_come_before_items():
+    made = plan(rules=SimpleNamespace(tags={}, vrs={"UT": Rule("X", "rules.toml: vr")}, private={}))
+    assert item_rules("TEXT", "1", "99X", made, mode="clean") == {}
+    assert item_rules("PNAME", "1", "99X", made, mode="clean") == {NAME: Rule("D", OPTION)}
+
+
 def test_answers_are_remembered():
     assert clean("TEXT", "1", "99X") is clean("TEXT", "1", "99X")
 

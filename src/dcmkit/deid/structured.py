@@ -70,8 +70,8 @@ def item_rules(
         found: Mapping[int, Rule] | None = _DUMMIES
     else:
         found = _cleaned(value_type, *_concept(code_value, scheme), plan.profile.options, droppable)
-    if found and plan.rules is not None and plan.rules.tags.keys() & found.keys():
-        return {tag: rule for tag, rule in found.items() if tag not in plan.rules.tags}
+    if found and plan.rules is not None and any(map(plan.is_ruled, found)):
+        return {tag: rule for tag, rule in found.items() if not plan.is_ruled(tag)}
     return found
 
 
