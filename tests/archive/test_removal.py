@@ -16,7 +16,7 @@ from dcmkit.archive import removal
 from dcmkit.archive.adding import add
 from dcmkit.archive.maintenance import UNINDEXED, check
 from dcmkit.archive.query import Query
-from dcmkit.archive.removal import Removed, finish, remove, remove_study
+from dcmkit.archive.removal import Removed, finish, remove, remove_files, remove_study
 from dcmkit.archive.store import Archive
 from dcmkit.errors import OutputError, UsageError
 from tests.archive.objects import archive_in, part10, put, rows, visible
@@ -343,3 +343,13 @@ def test_storing_and_removing_the_same_objects_at_once(tmp_path: Path):
         put(storing, "1.2.7")
         storing.flush()
         assert len(rows(storing, "1.2.7")) == 1
+
+
+def test_files_are_removed_by_their_paths(archive: Archive, root: Path, outside: Path) -> None:
+    first, second, *others = visible(root)
+    size = sum((root / path).stat().st_size for path in (first, second))
+    assert remove_files(archive, [first, second, "no/such.dcm", "none.dcm"]) == Removed(2, 2, size)
+    assert visible(root) == others
+    assert outside.exists()
+    assert differences(archive) == []
+    assert remove_files(archive, [first]) == Removed(0, 0, 0)

@@ -405,6 +405,16 @@ def test_a_rejected_association_is_an_error(tmp_path: Path) -> None:
             send_files("127.0.0.1", listener.port, [stored_file(tmp_path)], settings, report=pytest.fail)
 
 
+def test_who_stops_it_has_the_association_released(tmp_path: Path) -> None:
+    files = [stored_file(tmp_path) for _ in range(3)]
+    recorder, seen = Recorder(), threading.Event()
+    recorder._before_answer = lambda uid: seen.set()
+    with recording(recorder) as listener:
+        reports = send(listener.port, files, stopped=seen.is_set)
+    assert [sent.stored for sent in reports] == [True]
+    assert list(recorder.received) == [files[0].header.sop_instance_uid]
+
+
 def test_an_interrupt_ends_the_association(tmp_path: Path) -> None:
     class Interrupt(BaseException):
         pass

@@ -78,6 +78,21 @@ def remove_study(archive: Archive, number: int) -> Removed:
     return _remove(archive, source, (number,), False, 1 << 30)
 
 
+def remove_files(archive: Archive, paths: Iterable[str]) -> Removed:
+    """Remove files by their paths relative to the archive, with their rows. Raises: OutputError."""
+    places = [(directory, name) for directory, _, name in (path.rpartition("/") for path in paths)]
+    total = Removed(0, 0, 0)
+    for at in range(0, len(places), BATCH):
+        batch = places[at : at + BATCH]
+        source = (
+            "instance i JOIN directory d ON d.id = i.directory"
+            f" WHERE (d.path, i.name) IN (VALUES {', '.join(['(?, ?)'] * len(batch))})"
+        )
+        parameters = [text for place in batch for text in place]
+        total = total.plus(_remove(archive, source, parameters, False, BATCH))
+    return total
+
+
 def finish(archive: Archive) -> int:
     """Finish the removals of processes that are dead; how many files that was. The archive's lock is held.
 

@@ -77,6 +77,7 @@ def send_files(
     user_identity: UserIdentity | None = None,
     transcode: bool = True,
     report: Callable[[Sent], None],
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """Send files; every one of them is reported once, with the peer's answer or with what prevented it.
 
@@ -87,6 +88,7 @@ def send_files(
         user_identity: sent with every association request (PS3.7 D.3.3.7).
         transcode: convert to an uncompressed syntax what the peer takes in no other.
         report: called with the outcome of each file, in the order of sending.
+        stopped: asked before each file; once it says yes, the others are neither sent nor reported.
 
     Raises:
         ConnectError, AssociationRejectedError: no association could be had at all; nothing was reported.
@@ -96,7 +98,7 @@ def send_files(
         rq = association_request(settings, contexts, user_identity)
         left = group
         failures = 0
-        while left:
+        while left and not stopped():
             try:
                 association = Association.request(host, port, rq, settings)
             except NetworkError as error:
@@ -106,10 +108,10 @@ def send_files(
                 break
             anything = True
             batch = _Batch(association, left, report, transcode=transcode)
-            batch.run()
+            batch.run(stopped)
             left = left[batch.done :]
             failures = 0 if batch.stored else failures + 1
-            if left and failures >= GIVE_UP_AFTER:
+            if left and failures >= GIVE_UP_AFTER and not stopped():
                 assert batch.error is not None
                 _report_lost(left, batch.error, report)
                 break
@@ -140,11 +142,13 @@ class _Batch:
         self._files = files
         self._report = report
 
-    def run(self) -> None:
+    def run(self, stopped: Callable[[], bool]) -> None:
         """Send all files, or as many as the association lives for, and release it."""
         began = 0.0
         try:
             for number, file in enumerate(self._files, 1):
+                if stopped():
+                    break
                 began = perf_counter()
                 after = self._files[number] if number < len(self._files) else None
                 self._reported(self._sender.store(file, after))
