@@ -112,7 +112,7 @@ _DATED_VRS = frozenset({"DA", "TM", "DT", "SH"})
 """VRs that can be modified with the dates; SH is the time zone's, which stays as it is."""
 _UNCLEANABLE_VRS = frozenset({"OB", "OW", "UN"})
 _BY_TYPE = {
-    "X": "XXX", "Z": "DZZ", "D": "DDD", "U": "UUU",
+    "Z": "DZZ", "D": "DDD", "U": "UUU",
     "X/Z": "DZX", "X/D": "DDX", "Z/D": "DZZ", "X/Z/D": "DZX", "X/Z/U*": "UUX",
 }  # fmt: skip
 """Actions for attributes of type 1, 2 and 3 (PS3.15 E.1.1)."""
@@ -120,9 +120,10 @@ _BY_TYPE = {
 
 def resolved(row: Row, requirement: Requirement) -> str:
     """The action X, Z, D or U that the Basic Profile has for an attribute of this type."""
-    code = _BY_TYPE[row.basic][requirement.strictest - 1]
-    if row.basic == "X":  # a conflict of the standard's: what is always required cannot be removed
+    if row.basic == "X":  # what is always required cannot be removed: a conflict within the standard
         code = "DZX"[requirement.unconditional - 1]
+    else:
+        code = _BY_TYPE[row.basic][requirement.strictest - 1]
     return "U" if code == "D" and row.vr == "UI" else code
 
 
