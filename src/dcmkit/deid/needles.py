@@ -29,7 +29,7 @@ _BLOB = 32
 """Bytes that are looked for of a binary value."""
 _BLANK = " \0\t\r\n\f"
 _NUMBERS = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
-_DATE = re.compile(r"([0-9]{4})\.?([0-9]{2})\.?([0-9]{2})(?![0-9]{1,5}$)")
+_DATE = re.compile(r"(?:^|-)([0-9]{4})\.?([0-9]{2})\.?([0-9]{2})")
 _PRINTABLE = re.compile(rb"[\x09\x0a\x0c\x0d\x1b\x20-\x7e\x80-\xff]+")
 
 
@@ -146,8 +146,11 @@ def _encoded(text: str, charsets: Iterable[str]) -> Iterator[tuple[bytes, bool]]
         return
     composed, decomposed = unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)
     yield from _alone(composed.encode("utf-8", "replace"), False)
-    if decomposed != composed:
-        yield from _alone(decomposed.encode("utf-8", "replace"), False)
+    for other in (text, decomposed):
+        if other != composed:
+            yield from _alone(other.encode("utf-8", "replace"), False)
+            yield from _alone(other.encode("utf-16-le", "replace"), True)
+            yield from _alone(other.encode("utf-16-be", "replace"), True)
     for charset in charsets:
         try:
             yield from _alone(character_set(charset).encode(composed), False)
