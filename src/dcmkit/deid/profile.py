@@ -120,10 +120,8 @@ _BY_TYPE = {
 
 def resolved(row: Row, requirement: Requirement) -> str:
     """The action X, Z, D or U that the Basic Profile has for an attribute of this type."""
-    if row.basic == "X":  # what is always required cannot be removed: a conflict within the standard
-        code = "DZX"[requirement.unconditional - 1]
-    else:
-        code = _BY_TYPE[row.basic][requirement.strictest - 1]
+    removed = row.basic == "X"  # what is always required cannot be: a conflict within the standard
+    code = "DZX"[requirement.unconditional - 1] if removed else _BY_TYPE[row.basic][requirement.strictest - 1]
     return "U" if code == "D" and row.vr == "UI" else code
 
 
