@@ -38,11 +38,14 @@ class Strings:
 
     Args:
         strings: of `SHORTEST` bytes or more; shorter ones are left out.
+
+    Attributes:
+        longest: bytes of the longest.
     """
 
     def __init__(self, strings: Iterable[bytes]) -> None:
         self._strings = [one for one in dict.fromkeys(strings) if len(one) >= SHORTEST]
-        self._longest = max(map(len, self._strings), default=0)
+        self.longest = max(map(len, self._strings), default=0)
         self._filter: _Filter | None = None
 
     def find(self, data: bytes | bytearray | memoryview) -> Iterator[tuple[int, bytes]]:
@@ -53,7 +56,7 @@ class Strings:
         if not self._strings:
             return
         view = memoryview(data).cast("B")
-        step = self._longest - 1
+        step = self.longest - 1
         for start in range(0, max(len(view) - SHORTEST + 1, 0), _CHUNK):
             chunk = view[start : start + _CHUNK + step]
             for at, string in self._find(chunk):
@@ -91,9 +94,10 @@ def _each(data: bytes, strings: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 class _Filter:
-    """The tables for some strings, and what they are made of.
+    """The tables for some strings.
 
-    The groups of four are taken from the end of a string: beginnings are alike more often (UIDs).
+    Of a long string its last seven bytes are in them: beginnings are alike more often (UIDs). They make four groups
+    of four bytes, and one of these begins at a multiple of four wherever the string lies.
     """
 
     def __init__(self, strings: list[bytes]) -> None:
@@ -102,19 +106,21 @@ class _Filter:
         self._np = np
         self._long = [one for one in strings if len(one) >= _LONG]
         self._short = [one for one in strings if len(one) < _LONG]
-        number = int.from_bytes
-        groups = [number(one[at : at + 4 or None], "little") for one in self._long for at in (-7, -6, -5, -4)]
-        self._groups = np.sort(np.array(groups, "<u4"))
+        tails = np.frombuffer(b"".join([one[-_LONG:] for one in self._long]), np.uint8).reshape(-1, _LONG)
+        groups = [np.ascontiguousarray(tails[:, at : at + 4]).view("<u4")[:, 0] for at in range(4)]
+        self._firsts, self._lasts = groups[0], groups[3]
+        every = np.concatenate(groups)
+        self._order = np.argsort(every, kind="stable")
+        self._groups = every[self._order]
         self._table = np.zeros(_TABLE_SIZE, np.bool_)
-        self._table[self._hashed(self._groups)] = True
-        if not groups or self._groups[0]:
+        self._table[self._hashed(every)] = True
+        if self._groups.size and self._groups[0]:
             self._table[0] = False  # zeros are common and in no string
-        pairs = [number(one[at : at + 2], "little") for one in self._short for at in (0, 1)]
+        heads = np.frombuffer(b"".join([one[:4] for one in self._short]), "<u4")
+        self._heads = np.sort(heads)
         self._pairs = np.zeros(_TABLE_SIZE, np.bool_)
-        self._pairs[np.array(pairs, np.intp)] = True
-        self._heads = np.sort(np.array([number(one[:4], "little") for one in self._short], "<u4"))
-        self._by_group: dict[int, list[tuple[int, bytes]]] = {}
-        self._by_head: dict[int, list[tuple[int, bytes]]] = {}
+        self._pairs[heads & np.uint32(0xFFFF)] = True
+        self._pairs[heads >> np.uint32(8) & np.uint32(0xFFFF)] = True
 
     def _hashed(self, groups: Array) -> Array:
         np = self._np
@@ -123,28 +129,42 @@ class _Filter:
 
     def find(self, chunk: memoryview) -> Iterator[tuple[int, bytes]]:
         """Offset and string of all that occur in a chunk."""
-        if self._long:
+        if self._long and len(chunk) >= _LONG:
             yield from self._find_long(chunk)
         if self._short:
             yield from self._find_short(chunk)
 
     def _find_long(self, chunk: memoryview) -> Iterator[tuple[int, bytes]]:
         np = self._np
-        if len(chunk) < _LONG:
-            return
         values = np.frombuffer(chunk, "<u4", len(chunk) // 4)
         places = np.flatnonzero(self._table.take(self._hashed(values), mode="clip"))
         if not places.size:
             return
         found = values[places]
-        places, found = self._known(self._groups, places, found)
-        if not places.size:
+        begins, ends = np.searchsorted(self._groups, found), np.searchsorted(self._groups, found, "right")
+        counts = ends - begins
+        total = int(counts.sum())
+        if not total:
             return
-        if not self._by_group:
-            for one in self._long:
-                for at in range(len(one) - 7, len(one) - 3):
-                    self._by_group.setdefault(int.from_bytes(one[at : at + 4], "little"), []).append((at, one))
-        yield from _compared(chunk, (places * 4).tolist(), found.tolist(), self._by_group)
+        # Every pair of a place and a group that is there: which string, and where its last seven bytes would be.
+        entries = np.arange(total) + np.repeat(begins - counts.cumsum() + counts, counts)
+        which, string = np.divmod(self._order[entries], len(self._long))
+        starts = np.repeat(places, counts) * 4 - which
+        fits = (starts >= 0) & (starts + _LONG <= len(chunk))
+        starts, string = starts[fits], string[fits]
+        octets = np.frombuffer(chunk, np.uint8)
+        same = (_groups_at(octets, starts) == self._firsts[string]) & (
+            _groups_at(octets, starts + 3) == self._lasts[string]
+        )
+        starts, string = starts[same], string[same]
+        if starts.size > _MANY:
+            yield from _each(bytes(chunk), [self._long[one] for one in np.unique(string).tolist()])
+            return
+        for start, at in zip(starts.tolist(), string.tolist(), strict=True):
+            one = self._long[at]
+            begin = start + _LONG - len(one)
+            if begin >= 0 and chunk[begin : begin + len(one)] == one:
+                yield begin, one
 
     def _find_short(self, chunk: memoryview) -> Iterator[tuple[int, bytes]]:
         np = self._np
@@ -152,36 +172,25 @@ class _Filter:
         places = np.flatnonzero(self._pairs.take(values.astype(np.intp), mode="clip")) * 2
         if not places.size:
             return
-        octets = np.frombuffer(chunk, np.uint8)
         starts = np.concatenate((places, places - 1))
         starts = starts[(starts >= 0) & (starts <= len(chunk) - 4)]
-        heads = octets[starts].astype("<u4")
-        for at in (1, 2, 3):
-            heads |= octets[starts + at].astype("<u4") << np.uint32(8 * at)
-        starts, heads = self._known(self._heads, starts, heads)
-        if not starts.size:
+        heads = _groups_at(np.frombuffer(chunk, np.uint8), starts)
+        known = self._heads.take(np.searchsorted(self._heads, heads), mode="clip") == heads
+        starts, heads = starts[known], heads[known]
+        if starts.size > _MANY:
+            yield from _each(bytes(chunk), self._short)
             return
-        if not self._by_head:
+        for start in starts.tolist():
             for one in self._short:
-                self._by_head.setdefault(int.from_bytes(one[:4], "little"), []).append((0, one))
-        yield from _compared(chunk, starts.tolist(), heads.tolist(), self._by_head)
-
-    def _known(self, keys: Array, places: Array, values: Array) -> tuple[Array, Array]:
-        """Those places whose value is really among the keys."""
-        found = keys.take(self._np.searchsorted(keys, values), mode="clip") == values
-        return places[found], values[found]
+                if chunk[start : start + len(one)] == one:
+                    yield start, one
 
 
-def _compared(
-    chunk: memoryview, places: list[int], keys: list[int], strings: dict[int, list[tuple[int, bytes]]]
-) -> Iterator[tuple[int, bytes]]:
-    """Which candidates are what they look like."""
-    if len(places) > _MANY:
-        alike = dict.fromkeys(string for key in set(keys) for _, string in strings[key])
-        yield from _each(bytes(chunk), alike)
-        return
-    for place, key in zip(places, keys, strict=True):
-        for at, string in strings[key]:
-            start = place - at
-            if start >= 0 and chunk[start : start + len(string)] == string:
-                yield start, string
+def _groups_at(octets: Array, starts: Array) -> Array:
+    """The four bytes from each place on."""
+    import numpy as np
+
+    groups: Array = octets[starts].astype("<u4")
+    for at in (1, 2, 3):
+        groups |= octets[starts + at].astype("<u4") << np.uint32(8 * at)
+    return groups
