@@ -118,8 +118,8 @@ def build(root: Path) -> Corpus:
 
 def _patients(corpus: Corpus) -> None:
     """Three patients with two studies each."""
-    for number, (charset, word) in enumerate(list(CHARSETS.items())[:3]):
-        planter = Planter(1_000_000 + number * 100_000, word)
+    for number, (charset, letters) in enumerate(list(CHARSETS.items())[:3]):
+        planter = Planter(1_000_000 + number * 100_000, letters)
         name, identity = f"Winter{planter.token()}^{planter.token()}", planter.token()
         birth = date(1957 + number, 4, 5 + number)
         for visit in range(2):

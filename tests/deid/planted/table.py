@@ -180,5 +180,5 @@ def sequence(tag: int, inner: bytes, *, undefined: bool) -> bytes:
 
 def charset_planter(start: int, number: int) -> tuple[str, Planter]:
     """A Specific Character Set and a planter that uses it."""
-    charset, word = list(CHARSETS.items())[number % len(CHARSETS)]
-    return charset, Planter(start, word)
+    charset, letters = list(CHARSETS.items())[number % len(CHARSETS)]
+    return charset, Planter(start, letters)

@@ -17,14 +17,14 @@ _FIRST_DAY = date(1931, 3, 2)
 ROOT = "1.2.826.0.1.3680043.10.1407"
 """UIDs of the corpus."""
 CHARSETS = {
-    "ISO_IR 100": "Müßtér",
-    "ISO_IR 192": "Ωμέγα山田",
-    "ISO_IR 144": "Люкceмбypг",
-    "GB18030": "王小东",
-    "\\ISO 2022 IR 87": "山田太郎",
-    "ISO_IR 13": "ﾔﾏﾀﾞ",
+    "ISO_IR 100": "äöüßéèñçåø",
+    "ISO_IR 192": "Ωλέγμα山田太郎",
+    "ISO_IR 144": "юлкбыгджзф",
+    "GB18030": "王小东李明月红天海山",
+    "\\ISO 2022 IR 87": "山田太郎花子一二三四",
+    "ISO_IR 13": "ﾔﾏﾀﾞﾀﾛｳﾊﾅｺ",
 }
-"""Specific Character Set, and a word that it can write."""
+"""Specific Character Set, and ten letters that it can write."""
 PHRASES = (
     "CT CHEST WITH CONTRAST {}",
     "{} brain axial T2 for Dr. Whitfield",
@@ -39,12 +39,18 @@ class Planter:
 
     Args:
         start: where to begin, so that another planter's values differ.
-        word: a word in the file's character set, for texts that may hold it.
+        letters: ten of the file's character set, for words that no other value has.
     """
 
-    def __init__(self, start: int = 0, word: str = "") -> None:
+    def __init__(self, start: int = 0, letters: str = "") -> None:
         self.count = start
-        self.word = word
+        self.letters = letters
+
+    @property
+    def word(self) -> str:
+        """The next word in the file's character set, or none."""
+        self.count += 1
+        return "".join(self.letters[int(digit)] for digit in str(self.count)) if self.letters else ""
 
     def token(self) -> str:
         """The next word."""
@@ -85,16 +91,14 @@ class Planter:
         """A text as long as the VR allows, with the file's word where there is room."""
         token = self.token()
         phrase = PHRASES[self.count % len(PHRASES)].format(token)
-        if self.word and vr not in {"SH"}:
-            phrase += " " + self.word
         if vr == "SH":
             return token + " ward"
-        return phrase[:64] if vr == "LO" else phrase
+        return f"{phrase} {self.word}" if self.letters else phrase
 
     def name(self) -> str:
         """A person name of four components."""
         alphabetic = f"{self.token()}^{self.token()}^{self.token()}^Dr"
-        return f"{alphabetic}={self.word}^{self.word}" if self.word and ord(self.word[0]) > 0x2FF else alphabetic
+        return f"{alphabetic}={self.word}^{self.word}" if self.letters else alphabetic
 
     def code(self) -> Dataset:
         """An item of a code sequence whose code nobody knows."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
-from tests.deid.scoring import expected
+from tests.deid.scoring import expected, facts
 from tests.deid.scoring.expected import ABSENT, DUMMY, EMPTY, KEEP, SHIFT, UID, WALK, Expected
 from tests.deid.scoring.facts import safe_private, tag_text
+from tests.deid.scoring.tokens import tokens
 from tests.deid.scoring.tree import DataSet, Element, walk
 
 STANDARD_UIDS = "1.2.840.10008."
@@ -22,6 +23,8 @@ PIXEL_DATA = 0x7FE00010
 ADDED = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303, 0x00280301, 0x00280302})
 STRUCTURE_VRS = frozenset({"CS", "AT", "US", "UL", "SS", "SL", "FL", "FD", "IS", "DS", "OW", "OF", "OL", "OD", "UI"})
 """What a dummy of a sequence may keep: its structure, and numbers."""
+BYTES = frozenset({"OB", "OW", "OF", "OD", "OL", "OV", "UN", "US", "UL", "SS", "SL", "FL", "FD", "AT"})
+CLEANABLE = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "SQ"})
 CODING_SCHEMES = frozenset({0x00080102, 0x00080103})
 
 
@@ -141,7 +144,7 @@ class Comparison:
         if before.tag == PIXEL_DATA:
             return _pixels(before.value, after.value) or bool(self.options & {"clean-pixel-data"})
         if became == "same":
-            return bool(outcomes & {KEEP, WALK}) or self._may_stay(before, outcomes)
+            return bool(outcomes & {KEEP, WALK}) or self._may_stay(before, right)
         if UID in outcomes and self._uids(before, after, path):
             return True
         if SHIFT in outcomes and self._shifted(before, after, path):
@@ -150,11 +153,14 @@ class Comparison:
             return EMPTY in outcomes
         return DUMMY in outcomes
 
-    def _may_stay(self, before: Element, outcomes: frozenset[str]) -> bool:
+    def _may_stay(self, before: Element, right: Expected) -> bool:
+        """UIDs of the standard; years, which a shift may leave; texts to be cleaned that hold nothing planted."""
         text = _text(before.value)
-        if UID in outcomes:
+        if UID in right.outcomes:
             return all(uid.startswith(STANDARD_UIDS) for uid in text.split("\\"))
-        return SHIFT in outcomes and not _DATE.search(text) and text.isdigit() and len(text) == 4
+        if SHIFT in right.outcomes:
+            return not _DATE.search(text) and text.isdigit() and len(text) == 4
+        return right.code == "C" and before.vr in CLEANABLE and not tokens(before.value)
 
     # --- sequences -----------------------------------------------------------------------------------------------
 
@@ -234,7 +240,7 @@ class Comparison:
         dates, moved = _dates(old), _dates(new)
         self.shifted.update(re.sub(r"\D", "", day.isoformat()) for day in moved)
         if not dates:
-            return new == "" or (len(new) <= len(old) and new[:4].isdigit() and old[:4].isdigit())
+            return new == "" or bool(moved) or (len(new) <= len(old) and new[:4].isdigit() and old[:4].isdigit())
         if len(dates) != len(moved):
             return False
         for one, other in zip(dates, moved, strict=True):
@@ -248,12 +254,21 @@ class Comparison:
             return
         for number, item in enumerate(element.items, 1):
             for below, leaf in _leaves(item, f"{path}[{number}]"):
-                if leaf.vr not in STRUCTURE_VRS and leaf.tag not in CODING_SCHEMES:
+                if self._may_be_kept(leaf, element.tag):
+                    self._note_removed(leaf, below, whole=False)
+                elif leaf.vr not in STRUCTURE_VRS and leaf.tag not in CODING_SCHEMES:
                     self._note_removed(leaf, below, whole=whole)
                 elif leaf.vr == "UI" and not _text(leaf.value).startswith(STANDARD_UIDS):
                     self._note_removed(leaf, below, whole=whole and "retain-uids" not in self.options)
                 else:
                     self._note_removed(leaf, below, whole=False)
+
+    def _may_be_kept(self, leaf: Element, parent: int) -> bool:
+        """Whether an option keeps the attribute, wherever it is: a dummy sequence may hold it then."""
+        if leaf.tag & 0x10000 or facts.rule_of(leaf.tag) is None:
+            return False
+        right = expected.of_standard(leaf.tag, leaf.vr, self.sop_class, parent, self.options)
+        return right.code == "K" or right.code == "C dates"
 
     def _note_removed(self, leaf: Element, path: str, *, whole: bool) -> None:
         self.removed.append(Removed(path, leaf.vr, leaf.value, whole))
@@ -272,7 +287,7 @@ def _outcome(before: Element, after: Element | None) -> str:
         return "same" if before.value == after.value else "changed"
     if before.value == after.value and before.encoded_vr == after.encoded_vr:
         return "same"
-    return "changed" if after.value.strip(b"\0 ") else EMPTY
+    return "changed" if after.value.strip(b"\0 ") or (after.value and after.vr in BYTES) else EMPTY
 
 
 def _text(value: bytes) -> str:

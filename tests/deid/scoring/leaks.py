@@ -6,23 +6,14 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tests.deid.scoring.compare import STANDARD_UIDS, Comparison, Removed
-from tests.deid.scoring.tree import File
+from tests.deid.scoring.tokens import tokens
+from tests.deid.scoring.tree import File, walk
 
-TOKEN = re.compile(rb"zq[a-v]{5}", re.IGNORECASE)
-"""What planted texts hold; see planted/values.py."""
-_WIDE = (re.compile(rb"(?:[zZ]\0[qQ]\0(?:[a-vA-V]\0){5})"), re.compile(rb"(?:\0[zZ]\0[qQ](?:\0[a-vA-V]){5})"))
 _NUMBERS = {"AS", "DA", "DS", "DT", "IS", "TM"}
 _BYTES = {"OB", "OW", "OF", "OD", "OL", "OV", "UN"}
-_TEXTS = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR", "UT"}
+_TEXTS = {"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR", "UT"}
 SHORTEST = 4
-
-
-def tokens(data: bytes) -> set[bytes]:
-    """The planted words in some bytes, in any letter case, in one or two bytes per character."""
-    found = {match.lower() for match in TOKEN.findall(data)}
-    for pattern in _WIDE:
-        found |= {match.replace(b"\0", b"").lower() for match in pattern.findall(data)}
-    return found
+_DERIVED_UID = re.compile(rb"2\.25\.[0-9]{20,}")
 
 
 def views(file: File) -> Iterator[bytes]:
@@ -32,14 +23,19 @@ def views(file: File) -> Iterator[bytes]:
         yield file.inflated
 
 
-def in_file(comparison: Comparison, before: File, after: File, allowed: set[bytes]) -> None:
+def in_file(comparison: Comparison, before: File, after: File, planted: frozenset[bytes]) -> None:
     """Add a finding for each removed value that is still there, and for each planted word that has no business there.
 
     Args:
-        allowed: planted words that other places of the same file may keep.
+        planted: the words of all inputs; those that may stay in this file are left out of themselves.
     """
+    allowed = tokens(b"\0".join(comparison.kept))
+    if "retain-modified-dates" in comparison.options:
+        comparison.shifted.update(
+            e.value[:8].decode("latin-1") for _, e in walk(after.data_set) if e.vr in {"DA", "DT"}
+        )
     for view in views(after):
-        for token in sorted(tokens(view) - allowed):
+        for token in sorted((tokens(view) & planted) - allowed):
             where = next((r.path for r in comparison.removed if token in r.value.lower()), "somewhere else")
             comparison.wrong("leak", where, f"the planted word {token.decode()} is in the output{_place(view, token)}")
         _search(comparison, view, before)
@@ -47,7 +43,7 @@ def in_file(comparison: Comparison, before: File, after: File, allowed: set[byte
 
 def _search(comparison: Comparison, view: bytes, before: File) -> None:
     kept = b"\0".join(comparison.kept)
-    masked = view
+    masked = _DERIVED_UID.sub(lambda match: b"." * len(match[0]), view)
     for uid in sorted(comparison.mapping.back, key=len, reverse=True):
         if len(uid) > 20:
             masked = masked.replace(uid.encode(), b"." * len(uid))
@@ -55,7 +51,7 @@ def _search(comparison: Comparison, view: bytes, before: File) -> None:
         if not removed.whole or removed.path.endswith(".7FE0,0010"):
             continue
         for form in _forms(removed, comparison, before):
-            if form in (masked if removed.vr in _NUMBERS else view) and form not in kept:
+            if form in (masked if removed.vr in _NUMBERS or form.isdigit() else view) and form not in kept:
                 comparison.wrong("leak", removed.path, f"{form[:40]!r} is in the output{_place(view, form)}")
                 break
 
@@ -79,7 +75,7 @@ def _forms(removed: Removed, comparison: Comparison, before: File) -> Iterable[b
             continue
         pieces = re.split(rb"[\^=]", part) if removed.vr == "PN" else [part]
         for piece in pieces:
-            if len(piece.strip()) >= SHORTEST:
+            if len(piece.strip()) >= (6 if piece.strip().isdigit() else SHORTEST):
                 yield from _encodings(piece.strip(), before)
 
 
