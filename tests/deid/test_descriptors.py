@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcmkit.deid import descriptors
 from dcmkit.deid.descriptors import Descriptors, vocabulary
@@ -143,3 +145,38 @@ def test_what_is_kept_at_hand_has_a_limit(monkeypatch):
     for number in range(20):
         made.clean(f"chest {number}")
     assert len(made._cache) <= 4
+
+
+WORDS_OF_A_TEXT = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["chest", "T2w", "Miller", "12", "3.5", "mm", "12.03.2020", "Oct", "L4", "(", ")", "1st", "kg", "40%"]
+        ),
+        st.sampled_from([" ", "-", "/", "_", "\\", ".", "^", "\n", ""]),
+        st.text(max_size=4),
+    ),
+    max_size=24,
+).map("".join)
+
+
+@given(WORDS_OF_A_TEXT, st.frozensets(st.sampled_from(["chest", "12-03", "o'brien", "l", "t2w", "mm"])))
+def test_what_is_left_is_part_of_the_text_and_stays_when_cleaned_again(text, identity):
+    made = Descriptors()
+    left = made.clean(text, identity)
+    assert len(left) <= len(text)
+    assert "Miller" not in left
+    assert all(word in text for word in re.findall(r"[^\W_]+", left))
+    again = made.clean(left, identity)
+    assert len(again) <= len(left)
+
+
+def test_long_texts_take_no_more_time_than_their_length_asks_for():
+    made = Descriptors(patterns=["q"], names=["x"] * 10)
+    assert made.clean("q" * 200_000) == ""
+    assert made.clean("chest " * 40_000, frozenset({"ches-x"})).startswith("chest chest")
+    assert made.clean("1" * 200_000 + " chest") == "chest"
+    assert made.clean("aA" * 100_000) == ""
+    assert made.clean("1x" * 100_000 + "1") == ""
+    assert made.clean("chest " * 200_000) == ""
+    assert made.clean("(" * 200_000 + " chest") == "chest"
+    assert not made._cache

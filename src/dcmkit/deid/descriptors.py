@@ -24,6 +24,9 @@ def _set(text: str) -> frozenset[str]:
 _PATH = os.path.join(os.path.dirname(__file__), "words.txt")
 _CACHED = 4096
 """Texts whose cleaned form is kept at hand: all objects of a series have the same."""
+_CACHED_LENGTH = 1024
+_LONGEST = 1 << 20
+"""Nothing is left of a longer value: nobody describes so much, and every word costs memory."""
 
 _TOKEN = re.compile(
     r"(?P<phrase>(?<![^\W_])(?:x[ -]rays?|jpeg[ -]2000)(?![^\W_]))"
@@ -134,13 +137,14 @@ class Descriptors:
         if found is None:
             values = [self._value(value, identity) for value in text.split("\\")]
             found = "\\".join(values) if any(values) else ""
-            if len(self._cache) >= _CACHED:
-                self._cache.clear()
-            self._cache[text, identity] = found
+            if len(text) <= _CACHED_LENGTH:
+                if len(self._cache) >= _CACHED:
+                    self._cache.clear()
+                self._cache[text, identity] = found
         return found
 
     def _value(self, text: str, identity: frozenset[str]) -> str:
-        if text.isspace() or not text:
+        if not text or text.isspace() or len(text) > _LONGEST:
             return ""
         text = text.replace("\0", " ")
         for pattern in self._removed:
@@ -215,8 +219,7 @@ class Descriptors:
         if folded in self._added or folded in vocabulary():
             return _KEPT
         if suffix in _UNITS:
-            ranged = _RANGE.fullmatch(digits) is not None
-            return _KEPT if ranged or all(map(_PLAIN.fullmatch, _TIMES.split(digits))) else _GONE
+            return _KEPT if _RANGE.fullmatch(digits) or _are_factors(_TIMES.split(digits)) else _GONE
         if suffix in _ORDINALS and len(digits) < 3 and digits.isdigit():
             return _BARE
         if suffix.isalnum():
@@ -225,8 +228,13 @@ class Descriptors:
             return _KEPT
         factors = _TIMES.split(digits)
         if len(factors) > 1:
-            return _KEPT if all(map(_PLAIN.fullmatch, factors)) else _GONE
+            return _KEPT if _are_factors(factors) else _GONE
         return _BARE
+
+
+def _are_factors(parts: list[str]) -> bool:
+    """Whether they are a size, in up to four dimensions."""
+    return len(parts) <= 4 and all(map(_PLAIN.fullmatch, parts))
 
 
 def _words(text: str) -> list[str]:
@@ -258,7 +266,7 @@ def _drop_phrases(tokens: list[_Token], phrases: frozenset[str]) -> None:
         joined = ""
         for last in range(first, len(tokens)):
             joined += plain[last]
-            if len(joined) > longest:
+            if len(joined) > longest or not plain[last]:
                 break
             if joined in phrases:
                 for token in tokens[first : last + 1]:
