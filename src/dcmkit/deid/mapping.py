@@ -123,7 +123,7 @@ def write(path: str, record: Record, form: str = FORMS[0]) -> list[str]:
     Args:
         path: for `csv` the file. For `midi-b` a directory, made if it is not there, for `patid_mapping.csv` and
             `uid_mapping.csv`; or a name `X.csv`, which makes them `X_patid_mapping.csv` and `X_uid_mapping.csv`.
-        record: of all workers together.
+        record: of all workers together. A NUL in an identity becomes a blank: one that is no Patient ID may have some.
         form: one of `FORMS`.
 
     Returns:
@@ -132,7 +132,10 @@ def write(path: str, record: Record, form: str = FORMS[0]) -> list[str]:
     Raises:
         OutputError: it cannot be written.
     """
-    patients = [[old, new.id, PATIENT, new.name, str(new.shift)] for old, new in sorted(record.patients.items())]
+    patients = [
+        [old.replace("\0", " ").strip(), new.id, PATIENT, new.name, str(new.shift)]
+        for old, new in sorted(record.patients.items())
+    ]
     uids = [[old, new, UID, "", ""] for old, new in sorted(record.uids.items())]
     if form == "midi-b":
         first, last = _pair(path)

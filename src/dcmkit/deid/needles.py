@@ -27,6 +27,10 @@ _LONGEST = 1024
 """Characters that are looked for of a long value: its beginning."""
 _BLOB = 32
 """Bytes that are looked for of a binary value."""
+_CACHED = 256
+"""Bytes or characters of a value that is remembered: a series has the same ones again and again."""
+_TEXT_LIMIT = 64 * _LONGEST
+"""Bytes or characters of a long value, or of many, that are looked at."""
 _BLANK = " \0\t\r\n\f"
 _NUMBERS = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
 _DATE = re.compile(r"(?:^|-)([0-9]{4})\.?([0-9]{2})\.?([0-9]{2})")
@@ -47,7 +51,6 @@ class Needle(NamedTuple):
     wide: bool = False
 
 
-@lru_cache(maxsize=1 << 14)
 def needles(vr: str, value: str | bytes, charsets: tuple[str, ...] = ()) -> tuple[Needle, ...]:
     """What to look for of one removed value; nothing where it is too short to tell anything.
 
@@ -56,6 +59,10 @@ def needles(vr: str, value: str | bytes, charsets: tuple[str, ...] = ()) -> tupl
         value: text, several joined by backslashes, or bytes as they were encoded.
         charsets: values of Specific Character Set that the file uses; bytes of text are in the first.
     """
+    return _cached(vr, value, charsets) if len(value) <= _CACHED else _needles(vr, value, charsets)
+
+
+def _needles(vr: str, value: str | bytes, charsets: tuple[str, ...]) -> tuple[Needle, ...]:
     found: dict[tuple[bytes, str], Needle] = {}
     if isinstance(value, bytes):
         for needle in _of_bytes(vr, value, charsets):
@@ -67,6 +74,9 @@ def needles(vr: str, value: str | bytes, charsets: tuple[str, ...] = ()) -> tupl
     return tuple(found.values())
 
 
+_cached = lru_cache(maxsize=1 << 14)(_needles)
+
+
 def _of_bytes(vr: str, value: bytes, charsets: tuple[str, ...]) -> Iterator[Needle]:
     """Bytes as they were, and the text they are, if they are that."""
     bare = value.strip(_BLANK.encode())
@@ -75,7 +85,7 @@ def _of_bytes(vr: str, value: bytes, charsets: tuple[str, ...]) -> Iterator[Need
             yield Needle(value[:_BLOB], "")
         return
     if vr in CHARACTER_SET_VRS or vr not in ("OB", "OD", "OF", "OL", "OV", "OW", "UN") or _PRINTABLE.fullmatch(bare):
-        text = character_set(charsets[0] if charsets else "").decode(bare)
+        text = character_set(charsets[0] if charsets else "").decode(bare[:_TEXT_LIMIT])
         for form in _forms("LO" if vr in ("OB", "OW", "UN") else vr, text):
             for raw, wide in _encoded(form, charsets):
                 yield Needle(raw, form, wide)
@@ -92,10 +102,10 @@ def _of_bytes(vr: str, value: bytes, charsets: tuple[str, ...]) -> Iterator[Need
 def _forms(vr: str, text: str) -> Iterator[str]:
     """The words a value could be found in."""
     if vr in SINGLE_VRS:
-        lines = [line for line in map(_bare, re.split(r"[\r\n\f]+", text[: 64 * _LONGEST])) if len(line) >= _LINE]
+        lines = [line for line in map(_bare, re.split(r"[\r\n\f]+", text[:_TEXT_LIMIT])) if len(line) >= _LINE]
         yield from _long_enough(lines or [text])
         return
-    for value in text[: 64 * _LONGEST].split("\\"):
+    for value in text[:_TEXT_LIMIT].split("\\"):
         value = _bare(value)
         if vr == "UI" and is_of_the_standard(value):
             continue

@@ -106,7 +106,7 @@ class Removed:
         """The bytes to look for."""
         found: list[bytes] = []
         for vr, value, _ in self._values:
-            found += _strings(vr, value, charsets)
+            found += _cached(vr, value, charsets) if len(value) <= _CACHED_SIZE else _strings(vr, value, charsets)
         return found
 
     def needles(self, charsets: tuple[str, ...]) -> dict[bytes, list[tuple[int, str, Needle]]]:
@@ -118,9 +118,12 @@ class Removed:
         return found
 
 
-@lru_cache(maxsize=1 << 14)
 def _strings(vr: str, value: str | bytes, charsets: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple([needle.raw for needle in needles(vr, value, charsets)])
+
+
+_CACHED_SIZE = 256
+_cached = lru_cache(maxsize=1 << 14)(_strings)
 
 
 def search(
