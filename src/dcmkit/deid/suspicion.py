@@ -218,13 +218,14 @@ def _is_kept(facts: Facts, plan: Plan) -> bool:
 
 
 def _sentence(kind: str) -> str:
+    passing = f'[quarantine] pass = ["{kind}"]'
     if kind == "document":
-        first = "let a dummy replace it"
+        remedy = f"let a dummy replace it, or let such objects pass with {passing} in the file of rules"
     elif kind in _BLANKABLE - {"unknown-sop-class", "video"}:
-        first = "blank it with --blank or with [[pixels]] in a file of rules"
+        remedy = f"blank it with --blank or a file of rules, or let such objects pass there with {passing}"
     else:
-        first = "look at it"
-    return f'{KINDS[kind]}: {first}, or let such objects pass with [quarantine] pass = ["{kind}"] in a file of rules'
+        remedy = f"look at it, and let such objects pass with {passing} in a file of rules"
+    return f"{KINDS[kind]}: {remedy}"
 
 
 def _code(text: str) -> str:
