@@ -11,7 +11,10 @@ from dcmkit import uids
 from dcmkit.dataset.part10 import file_meta
 from dcmkit.dataset.raw import BIG_ENDIAN, EXPLICIT, IMPLICIT, RawElements, walk
 from dcmkit.dataset.recode import AS_THEY_ARE, CREATE, DEFINED, RECALCULATE, REMOVE, UNDEFINED_LENGTHS, recode
+from dcmkit.deid import comments
 from dcmkit.errors import InputError, InvalidDataSetError
+from dcmkit.pixels import syntaxes
+from dcmkit.pixels.codestream import inspect
 from dcmkit.pixels.image_file import ImageFile
 from dcmkit.pixels.writer import ImageWriter, WriterOptions
 from dcmkit.uids import is_encapsulated
@@ -138,5 +141,55 @@ def _elements() -> tuple[bytes, ...]:
     return tuple(bytes((variant,)) + encoded[variant % 3] for variant in range(0, 81, 2))
 
 
-RUNS = {"image_file": (fuzz_image_file, _files()), "recode": (fuzz_recode, _elements())}
+def fuzz_comments(data: bytes) -> None:
+    """What a codestream says beside its pixels; the first byte chooses the transfer syntax."""
+    syntax, codestream = WITH_COMMENTS[data[0] % len(WITH_COMMENTS)] if data else "", data[1:]
+    at = 0
+    for start, end in comments.blanks(memoryview(codestream), syntax):
+        assert at <= start < end <= len(codestream), "ranges are in order, and within"
+        at = end
+    clean = comments.without(codestream, syntax)
+    assert len(clean) == len(codestream), "nothing moves"
+    comments.is_sealed(codestream, syntax)
+    try:
+        info = inspect(codestream, syntax)
+    except InputError:
+        return
+    if not info.complete:
+        return
+    now = inspect(clean, syntax)._replace(
+        complete=info.complete
+    )  # what was taken for its end may have been a comment's
+    assert now == info, "a header says the same without comments"
+
+
+WITH_COMMENTS = (syntaxes.JPEG_BASELINE, syntaxes.JPEG_LS, syntaxes.JPEG_2000_LOSSLESS, syntaxes.JPEG_XL_LOSSLESS)
+
+
+def _commented() -> tuple[bytes, ...]:
+    def segment(marker: int, content: bytes) -> bytes:
+        return struct.pack(">HH", marker, len(content) + 2) + content
+
+    def box(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">L4s", len(content) + 8, kind) + content
+
+    def jpeg(sof: int) -> bytes:
+        marked = segment(0xFFE0, b"JFIF\0\1\2\0\0\1\0\1\0\0") + segment(0xFFFE, b"Doe") + segment(0xFFE1, b"Exif\0\0")
+        frame = segment(0xFF00 | sof, b"\x08\0\1\0\1\1\1\x11\0") + segment(0xFFDA, b"\1\1\0\0\x3f\0")
+        return b"\xff\xd8" + marked + frame + b"\x12\xff\0\x34" + segment(0xFFFE, b"Jane") + b"\xff\xd9rest"
+
+    size = struct.pack(">H8IH3B", 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 7, 1, 1)
+    main = segment(0xFF51, size) + segment(0xFF52, bytes(4) + b"\0\0\4\4\0\1") + segment(0xFF64, b"\0\1Doe^Jane")
+    tile = b"\xff\x90\0\x0a\0\0\0\0\0\x1a\0\1" + segment(0xFF64, b"\0\1Doe") + b"\xff\x93\x01\x02\x03"
+    j2k = b"\xff\x4f" + main + tile + b"\xff\xd9"
+    jp2 = box(b"jP  ", b"\r\n\x87\n") + box(b"jp2h", box(b"lbl ", b"Doe")) + box(b"xml ", b"Doe") + box(b"jp2c", j2k)
+    jxl = box(b"JXL ", b"\r\n\x87\n") + box(b"Exif", b"Doe") + box(b"jxlc", b"\xff\x0a" + bytes(20))
+    return b"\0" + jpeg(0xC0), b"\1" + jpeg(0xF7), b"\2" + j2k, b"\2" + jp2, b"\3" + jxl
+
+
+RUNS = {
+    "image_file": (fuzz_image_file, _files()),
+    "recode": (fuzz_recode, _elements()),
+    "comments": (fuzz_comments, _commented()),
+}
 """Each target's function and seeds."""

@@ -143,6 +143,23 @@ def test_many_tiles():
     assert removed(changed, syntaxes.JPEG_2000_LOSSLESS) == [SECRET]
 
 
+def test_a_last_tile_part_without_a_length():
+    data = bytearray(encoded(syntaxes.JPEG_2000_LOSSLESS))
+    tile = data.index(b"\xff\x90\x00\x0a")
+    data[tile + 6 : tile + 10] = bytes(4)
+    assert removed(bytes(data), syntaxes.JPEG_2000_LOSSLESS) == []
+    assert removed(bytes(data) + SECRET, syntaxes.JPEG_2000_LOSSLESS) == [SECRET]
+    file = box(b"jP  ", b"\r\n\x87\n") + box(b"jp2c", bytes(data)) + box(b"xml ", SECRET)
+    assert removed(file, syntaxes.JPEG_2000_LOSSLESS) == [SECRET]
+
+
+def test_a_codestream_longer_than_its_box():
+    data = encoded(syntaxes.JPEG_2000_LOSSLESS)
+    file = box(b"jP  ", b"\r\n\x87\n") + (len(data) - 50).to_bytes(4, "big") + b"jp2c" + data
+    assert removed(file, syntaxes.JPEG_2000_LOSSLESS) == []
+    assert removed(file + SECRET, syntaxes.JPEG_2000_LOSSLESS) == [SECRET]
+
+
 def test_boxes_of_a_jp2_file():
     data = encoded(syntaxes.JPEG_2000_LOSSLESS)
     tile = data.index(b"\xff\x90\x00\x0a")

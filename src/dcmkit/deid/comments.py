@@ -219,6 +219,7 @@ def _rest(data: memoryview, at: int, found: list[Range], mark: bytes) -> int:
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _J2K_START = b"\xff\x4f\xff\x51"
 _SOT, _SOD, _EOC, _J2K_COM = 0xFF90, 0xFF93, 0xFFD9, 0xFF64
+_NEXT_EOC = re.compile(rb"\xff\xd9")
 _J2K_KNOWN = frozenset((*range(0xFF50, 0xFF64), *range(0xFF70, 0xFF80)))
 """SIZ to CRG, and those of T.801."""
 _JP2_KEPT = frozenset((b"jP  ", b"ftyp", b"jp2h", b"jp2c"))
@@ -245,7 +246,7 @@ def _j2k_image(data: memoryview, at: int, found: list[Range]) -> int:
                 return size
             length = int.from_bytes(data[tile_part + 6 : tile_part + 10], "big")  # Psot
             if length == 0:
-                return size
+                return _after_last_tile_part(data, at)
             at, tile_part = max(at + 2, tile_part + length), -1
             continue
         if marker == _EOC:
@@ -263,19 +264,40 @@ def _j2k_image(data: memoryview, at: int, found: list[Range]) -> int:
     return at + 2 if bytes(data[at : at + 2]) == b"\xff\xd9" else size
 
 
+def _after_last_tile_part(data: memoryview, at: int) -> int:
+    """Behind EOC, where a tile-part reaches to it (A.4.2): at the end, unless something was put behind it."""
+    for end in (len(data), len(data) - 1):
+        if end - 2 >= at and bytes(data[end - 2 : end]) == b"\xff\xd9":
+            return end
+    found = _NEXT_EOC.search(data, at)
+    return found.end() if found else len(data)
+
+
 def _jp2(data: memoryview, found: list[Range]) -> None:
     for kind, start, end in _boxes(data, 0, len(data)):
         if kind == b"jp2c":
             if bytes(data[start : start + 4]) == _J2K_START:
-                inner: list[Range] = []
-                _j2k_image(data[start:end], 2, inner)
-                found += [(start + a, start + b) for a, b in inner]
+                if b"\xff\xd9" in bytes(data[max(start, end - 3) : end]):
+                    _codestream(data[start:end], start, found)
+                    continue
+                last = start + _codestream(data[start:], start, found)  # readers do not mind how long its box is
+                if last > end:
+                    _note(data, last, len(data), found)
+                    return
         elif kind == b"jp2h":
             for inner_kind, inner_start, inner_end in _boxes(data, start, end):
                 if inner_kind not in _JP2_HEADER_KEPT:
                     _note(data, inner_start, inner_end, found)
         elif kind not in _JP2_KEPT:
             _note(data, start, end, found)
+
+
+def _codestream(data: memoryview, offset: int, found: list[Range]) -> int:
+    """Within a box that begins at `offset`."""
+    inner: list[Range] = []
+    end = _j2k_image(data, 2, inner)
+    found += [(offset + start, offset + stop) for start, stop in inner]
+    return end
 
 
 # --- JPEG XL ------------------------------------------------------------------------------------------------------
@@ -303,7 +325,9 @@ def _boxes(data: memoryview, at: int, stop: int) -> list[tuple[bytes, int, int]]
                 break
             length = stop - at
         if length < header:
-            break
+            if bytes(data[at + 4 : at + 8]) != b"jp2c":  # whose length readers do not mind
+                break
+            length = stop - at
         boxes.append((bytes(data[at + 4 : at + 8]), min(at + header, stop), min(at + length, stop)))
         at += length
     if at < stop:
