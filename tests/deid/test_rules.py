@@ -50,7 +50,7 @@ def test_the_example_is_read():
     assert all(found.tags[group << 16 | 0x0022].code == "X" for group in range(0x6000, 0x6020, 2))
     assert found.tags[tag("ClinicalTrialProtocolID")].code == "K"
     assert found.tags[tag("GPSLatitude")].code == "X"
-    assert {vr: rule.code for vr, rule in found.vrs.items()} == {"PN": "X", "UN": "X"}
+    assert {vr: rule.code for vr, rule in found.vrs.items()} == {"PN": "D", "UN": "X"}
     assert {key: rule.code for key, rule in found.private["ACME SCAN 1.0"].items()} == {
         0x10: "K",
         0x1A: "CT",
@@ -77,7 +77,7 @@ def test_the_example_in_a_plan():
     table = plan.table("1.2.840.10008.5.1.4.1.1.2", 0)
     assert table[tag("InstitutionName")].value == "Hospital A"
     assert table[tag("PerformingPhysicianName")].source == "anonymize-rules.toml: [vr] PN"
-    assert table[tag("ReferringPhysicianName")].code == "X"
+    assert table[tag("ReferringPhysicianName")].code == "D"
     assert plan.private("ACME SCAN 1.0", 0x0019, 0x10).code == "K"
     assert plan.private("ACME SCAN 1.0", 0x0019, 0x11).code == "X"
     assert plan.private("GEMS_PARM_01", 0x0043, 0x27).code == "K"

@@ -6,7 +6,7 @@
     [modules]                         all attributes of a module of PS3.3
     patient-study = "keep"
     [vr]                              all attributes of a VR
-    PN = "remove"
+    PN = "dummy"
     [private."MAKER 1.0"]             private attributes of a creator, by the last two digits of the tag
     10 = "keep"
     all = "remove"
