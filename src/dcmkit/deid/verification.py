@@ -42,7 +42,20 @@ _OURS = frozenset(
     {0x00020001, 0x00020002, 0x00020010, 0x00020012, 0x00020013, 0x00120062, 0x00120063, 0x00120064, 0x00280303}
 )
 """Elements in which every byte is ours."""
-_CODES = frozenset({0x00080100, 0x00080102, 0x00080103, 0x00080104, 0x00080115, 0x00080119, 0x00080120})
+_CODES = frozenset(
+    {
+        0x00080100,
+        0x00080102,
+        0x00080103,
+        0x00080104,
+        0x0008010C,
+        0x00080115,
+        0x00080117,
+        0x00080118,
+        0x00080119,
+        0x00080120,
+    }
+)
 """Codes and what they mean: words of the trade."""
 _EQUIPMENT = frozenset({0x00080070, 0x00081090, 0x00180024, 0x00181020, 0x00181250, 0x00181251})
 """Manufacturer, model, software, sequence and coil names."""
@@ -65,6 +78,7 @@ _FILLERS = frozenset(
 """What stands in place of a value; nobody is known by it."""
 _OUR_WORDS = (dummies.WORD, dummies.DATE + dummies.TIME, "ANON^")
 _NUMBER = re.compile(r"[0-9.+: -]+")
+_WORD = re.compile(r"[^\W_]+")
 _CODED = re.compile(r"[A-Z0-9_ ]{1,16}")
 _DIGITS = frozenset(b"0123456789")
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") | frozenset(range(0x80, 0x100))
@@ -306,8 +320,19 @@ def _kind(vr: str, needle: Needle, data: memoryview, offset: int, place: Place, 
 
 
 def _says_nothing(text: str, vr: str) -> bool:
-    """Whether it is a word that we write ourselves, or that stands for no value."""
-    return text.casefold() in _FILLERS or (bool(text) and vr != "UI" and any(text in word for word in _OUR_WORDS))
+    """Whether it is a word that we write ourselves, that stands for no value, or that is of the trade."""
+    if text.casefold() in _FILLERS or (bool(text) and vr != "UI" and any(text in word for word in _OUR_WORDS)):
+        return True
+    return vr not in ("PN", "UI") and _is_of_the_trade(text)
+
+
+@lru_cache(maxsize=1 << 10)
+def _is_of_the_trade(text: str) -> bool:
+    """Whether it has words of anatomy, modality and technique only, which are in many an element (`Brain-MRA`)."""
+    from dcmkit.deid.descriptors import Descriptors
+
+    words, left = ([word for word in _WORD.findall(one) if len(word) > 1] for one in (text, Descriptors().clean(text)))
+    return words == left and any(len(word) > 2 and word.isalpha() for word in words)
 
 
 def _is_binary(place: Place, data: memoryview) -> bool:
