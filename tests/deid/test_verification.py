@@ -248,6 +248,8 @@ def test_damaged_deflated_data_is_searched_as_far_as_it_goes():
         ("LO", "Unknown", DESCRIPTION, (0x00181030, "LO"), "Unknown", COINCIDENCE),
         ("LO", "Brain-MRA", DESCRIPTION, (0x00201040, "LO"), "Brain-MRA", COINCIDENCE),
         ("LO", "WHOLE BODY_E", DESCRIPTION, (0x00540400, "SH"), "WHOLE BODY_E", COINCIDENCE),
+        ("LO", "CT BRAIN WO CONT", DESCRIPTION, (0x00081030, "LO"), "CT BRAIN WO CONTRAST", COINCIDENCE),
+        ("LO", "of Magdal", DESCRIPTION, (0x00081030, "LO"), "Brain of Magdalena", LEAK),
         ("LO", "Brain 12345", DESCRIPTION, (0x00201040, "LO"), "Brain 12345", LEAK),
         ("PN", "Brain^Whole", NAME, (0x00201040, "LO"), "Brain", LEAK),
         # UIDs

@@ -77,6 +77,8 @@ _FILLERS = frozenset(
 )
 """What stands in place of a value; nobody is known by it."""
 _OUR_WORDS = (dummies.WORD, dummies.DATE + dummies.TIME, "ANON^")
+_TRADE_LIMIT = 256
+"""Bytes of text that is looked at whole: may what was found begin or end another harmless word."""
 _NUMBER = re.compile(r"[0-9.+: -]+")
 _WORD = re.compile(r"[^\W_]+")
 _CODED = re.compile(r"[A-Z0-9_ ]{1,16}")
@@ -398,7 +400,12 @@ def _leaks_into_text(vr: str, needle: Needle, data: memoryview, offset: int, pla
     if vr == "UI":
         return _is_whole_uid(needle, data, offset, place)
     longest = _LONG_NUMBER if _NUMBER.fullmatch(text) else _LONG_WORD
-    return len(text) >= longest or not text.isascii() or _stands_alone(needle, data, offset, place)
+    if not _stands_alone(needle, data, offset, place):
+        if len(text) < longest and text.isascii():
+            return False
+        if vr != "PN" and place.end - place.start <= _TRADE_LIMIT:
+            return not _is_of_the_trade(bytes(data[place.start : place.end]).decode("latin-1").strip(" \0"))
+    return True
 
 
 def _is_whole_uid(needle: Needle, data: memoryview, offset: int, place: Place) -> bool:
