@@ -27,6 +27,7 @@ check: .venv/check
 	$(BIN)/python tools/generate_dictionary.py --check
 	$(BIN)/python tools/generate_dump_tags.py --check
 	$(BIN)/python tools/generate_deid_tables.py --check
+	$(BIN)/python tools/generate_deid_modules.py --check
 
 generate: .venv/serve
 	$(BIN)/python -m dcmkit.cli.generate

@@ -1,0 +1,293 @@
+"""Where de-identified objects are written: names made of pseudonyms, files that are there only when they are complete.
+
+Nothing is overwritten. What is there already with the same content is left as it is, so that a second run adds only
+what is missing; two inputs that claim to be the same SOP Instance and differ both get a file, and which of them has the
+plain name does not depend on the order they come in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import mmap
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from dcmkit.errors import InputError, OutputDirectoryError, OutputError
+
+Buffer = bytes | memoryview
+
+UID_NAMES, SHORT_NAMES = "uid", "short"
+WRITTEN, PRESENT = "written", "present"
+_LOCK_NAME = ".dcmkit-anonymize.lock"
+_BLOCK = 1 << 20
+_AT_ONCE = 512
+"""Buffers given to the system in one call."""
+_UNKNOWN = "unknown"
+
+
+class Written(NamedTuple):
+    """A file of the output.
+
+    Attributes:
+        path: where it is.
+        status: `WRITTEN`, or `PRESENT` where it was there already.
+    """
+
+    path: str
+    status: str
+
+
+class Output:
+    """The directory, or the one file, that de-identified objects go to.
+
+    Args:
+        path: the directory; or with `single` the file.
+        names: `UID_NAMES` or `SHORT_NAMES`, which fit a DICOMDIR (PS3.10 8.2).
+    """
+
+    def __init__(self, path: str, *, names: str = UID_NAMES, single: bool = False) -> None:
+        self.path, self._names, self._single = path, names, single
+        self._made: set[str] = set()
+
+    def room(self) -> str:
+        """The directory where a file may wait until it gets its name.
+
+        Raises:
+            OutputDirectoryError: it cannot be made.
+        """
+        directory = (os.path.dirname(self.path) or ".") if self._single else self.path
+        self.make(directory)
+        return directory
+
+    def name(self, place: tuple[str, str, str, str]) -> str:
+        """The path of an object.
+
+        Args:
+            place: pseudonyms of the patient, Study, Series and SOP Instance UID.
+        """
+        if self._single:
+            return self.path
+        if self._names == SHORT_NAMES:
+            return os.path.join(self.path, *(short_name(part) for part in place))
+        return os.path.join(self.path, *(_safe(part) for part in place[:3]), f"{_safe(place[3])}.dcm")
+
+    def write(
+        self,
+        place: tuple[str, str, str, str],
+        pieces: Iterable[Buffer],
+        source: str = "",
+        *,
+        check: Callable[[memoryview], None] | None = None,
+    ) -> Written:
+        """One object.
+
+        Args:
+            pieces: the whole file.
+            source: the file it comes from, which is never replaced.
+            check: is shown the whole file before it gets its name; what it raises, this raises.
+
+        Raises:
+            OutputError: it cannot be written; nothing of it is left.
+        """
+        target = self.name(place)
+        directory = os.path.dirname(target) or "."
+        self.make(directory)
+        try:
+            with _Unnamed(directory) as new:
+                new.write(pieces)
+                if check is not None:
+                    with new.mapped() as content:
+                        check(content)
+                return self._placed(new, target, source)
+        except OSError as error:
+            raise OutputError(f"the output cannot be written: {error.strerror or error}") from None
+
+    def make(self, directory: str) -> None:
+        """Make a directory that is not there.
+
+        Raises:
+            OutputDirectoryError: it cannot be made.
+        """
+        if directory in self._made:
+            return
+        try:
+            os.makedirs(directory, exist_ok=True)
+        except OSError as error:
+            raise OutputDirectoryError(f"the output directory cannot be made: {error.strerror or error}") from None
+        self._made.add(directory)
+
+    # --- names that are taken ------------------------------------------------------------------------------------
+
+    def _placed(self, new: _Unnamed, target: str, source: str) -> Written:
+        if new.link(target):
+            return Written(target, WRITTEN)
+        with suppress(OSError):
+            if source and os.path.samefile(source, target):
+                raise InputError("would be overwritten by its own output", hint="choose another OUT")
+        with self._locked():
+            mine, theirs = new.digest(), _digest(target)
+            if mine == theirs:
+                return Written(target, PRESENT)
+            if self._single:
+                raise OutputError("the output file is there already, with other content", hint="choose another OUT")
+            stem, suffix = os.path.splitext(target)
+            if self._names == SHORT_NAMES:
+                stem, suffix = target, ""
+            beside = f"{stem}~{mine[:8]}{suffix}" if suffix else _beside(stem, mine)
+            if os.path.exists(beside):
+                return Written(beside, PRESENT)
+            if mine > theirs:
+                new.link(beside)
+                return Written(beside, WRITTEN)
+            other = f"{stem}~{theirs[:8]}{suffix}" if suffix else _beside(stem, theirs)
+            with suppress(FileExistsError):
+                os.link(target, other)
+            new.replace(target)
+            return Written(target, WRITTEN)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One at a time, in all processes: names that are taken are rare."""
+        try:
+            import fcntl
+        except ImportError:  # pragma: no cover - Windows
+            yield
+            return
+        path = os.path.join(self.room(), _LOCK_NAME)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+class _Unnamed:
+    """A file being written that has no name yet: when the process dies, nothing is left of it."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory, self._name = directory, ""
+        flags = getattr(os, "O_TMPFILE", 0)
+        self._fd = -1
+        if flags:
+            with suppress(OSError):
+                self._fd = os.open(directory, flags | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        if self._fd < 0:
+            self._name = os.path.join(directory, f".dcmkit-{os.urandom(8).hex()}.part")
+            mode = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+            self._fd = os.open(self._name, mode, 0o666)
+
+    def __enter__(self) -> _Unnamed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+        if self._name:
+            with suppress(OSError):
+                os.unlink(self._name)
+
+    def write(self, pieces: Iterable[Buffer]) -> None:
+        """All of it; pieces that are ready are handed over together."""
+        if not hasattr(os, "writev"):
+            for piece in pieces:
+                _write_all(self._fd, piece)
+            return
+        waiting: list[Buffer] = []
+        size = 0
+        for piece in pieces:
+            waiting.append(piece)
+            size += len(piece)
+            if size >= _BLOCK or len(waiting) >= _AT_ONCE:
+                self._flush(waiting, size)
+                waiting, size = [], 0
+        if waiting:
+            self._flush(waiting, size)
+
+    def _flush(self, waiting: list[Buffer], size: int) -> None:
+        done = os.writev(self._fd, waiting)
+        if done == size:
+            return
+        for piece in waiting:  # the disk took a part of it, or there is more than fits one call
+            if done >= len(piece):
+                done -= len(piece)
+            else:
+                _write_all(self._fd, memoryview(piece)[done:])
+                done = 0
+
+    def link(self, target: str) -> bool:
+        """Give it a name that nobody has; whether it worked."""
+        try:
+            if self._name:
+                os.link(self._name, target)
+            else:
+                # With a directory given, Python asks for links to be followed; the path is absolute all the same.
+                os.link(f"/proc/self/fd/{self._fd}", target, src_dir_fd=self._fd, follow_symlinks=True)
+        except FileExistsError:
+            return False
+        return True
+
+    def replace(self, target: str) -> None:
+        """Give it a name that another has."""
+        name = os.path.join(self._directory, f".dcmkit-{os.urandom(8).hex()}.part")
+        self.link(name)
+        os.replace(name, target)
+
+    @contextmanager
+    def mapped(self) -> Iterator[memoryview]:
+        """What was written."""
+        with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as found, memoryview(found) as view:
+            yield view
+
+    def digest(self) -> str:
+        """Of what was written."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        found = hashlib.sha256()
+        while block := os.read(self._fd, _BLOCK):
+            found.update(block)
+        return found.hexdigest()
+
+
+def _write_all(fd: int, piece: Buffer) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _digest(path: str) -> str:
+    found = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+    return found.hexdigest()
+
+
+def deflated(pieces: Iterable[Buffer]) -> Iterator[bytes]:
+    """Pieces of a data set, deflated, and padded to an even length (PS3.5 A.5)."""
+    deflater, size = zlib.compressobj(6, wbits=-zlib.MAX_WBITS), 0
+    for piece in pieces:
+        block = deflater.compress(piece)
+        size += len(block)
+        yield block
+    block = deflater.flush()
+    yield block + b"\0" * ((size + len(block)) & 1)
+
+
+def _safe(part: str) -> str:
+    """A name that is no path; what is none gets one made of it."""
+    if part and len(part) <= 64 and all(char.isascii() and (char.isalnum() or char in ".-_") for char in part):
+        return part if part.strip(".") else _UNKNOWN
+    return short_name(part) if part else _UNKNOWN
+
+
+def short_name(text: str) -> str:
+    """Eight characters that a File ID may have (PS3.10 8.2), made of a pseudonym."""
+    return base64.b32encode(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:5]).decode()
+
+
+def _beside(stem: str, digest: str) -> str:
+    """Another short name, for the same SOP Instance with other content."""
+    return os.path.join(os.path.dirname(stem), short_name(f"{os.path.basename(stem)}~{digest}"))
