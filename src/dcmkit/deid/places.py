@@ -7,19 +7,20 @@ that `raw` allows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from dcmkit.dataset.raw import (
     DEPTH_LIMIT,
     EXPLICIT,
     ITEM,
-    ITEM_END,
-    SEQUENCE_END,
     UNDEFINED,
+    Encoding,
+    RawElement,
     Reader,
     encoding_of,
     guess,
     inside,
+    walk,
 )
 from dcmkit.errors import InvalidDataSetError
 
@@ -65,6 +66,8 @@ class Place(NamedTuple):
 class Places:
     """A map of one file, or of a data set without its file meta.
 
+    Made while it is asked, and only as far: asking in the order of offsets walks the file once.
+
     Args:
         data: all bytes.
         transfer_syntax_uid: of the data set, where the file meta does not say it.
@@ -77,20 +80,31 @@ class Places:
 
     def __init__(self, data: memoryview, transfer_syntax_uid: str = "", *, bare: bool = False) -> None:
         self._data, self._bits = data, 0
-        self._last = Place(None, "", 0, 0)
         self.data_set, self.transfer_syntax_uid = 0, transfer_syntax_uid
         self._meta: list[Place] = []
         self._first = 0 if bare else self._read_meta()
-        found = encoding_of(self.transfer_syntax_uid)
-        self._reader = Reader(guess(data, self.data_set, len(data), found))
+        self._encoding = guess(data, self.data_set, len(data), encoding_of(self.transfer_syntax_uid))
+        self._offset = 0
+        self._ahead = self._walked()
+        self._last = Place(None, "", self.data_set, self.data_set)
 
     def at(self, offset: int) -> Place:
         """The place of the byte at `offset`."""
-        last = self._last
-        if last.tag is not None and last.start <= offset < last.end:
-            return last
-        self._last = place = self._find(offset)
-        return place
+        if offset < self._first:
+            return Place(None, "preamble", 0, self._first)
+        if offset < self.data_set:
+            return next((one for one in self._meta if offset < one.end), Place(None, "", offset, offset))
+        if offset < self._last.start:
+            self._ahead = self._walked()
+        elif offset < self._last.end:
+            return self._last
+        self._offset = offset
+        for place in self._ahead:
+            if offset < place.end:
+                self._last = place
+                return place
+        self._last = Place(None, "", min(self._last.end, offset), len(self._data))
+        return Place(None, "", offset, offset)
 
     def _read_meta(self) -> int:
         """Where the file meta begins; it and the syntax of the data set are noted."""
@@ -109,53 +123,37 @@ class Places:
         self.data_set = pos
         return first
 
-    def _find(self, offset: int) -> Place:
-        if offset < self._first:
-            return Place(None, "preamble", 0, self._first)
-        if offset < self.data_set:
-            return next((one for one in self._meta if offset < one.end), Place(None, "", offset, offset))
+    def _walked(self) -> Iterator[Place]:
+        """The elements of the data set that end after what was asked for, those with values only."""
         try:
-            return self._within(self._reader, self.data_set, len(self._data), offset, 0)
+            yield from self._within(self.data_set, len(self._data), self._encoding, 0)
         except InvalidDataSetError:
-            return Place(None, "", offset, offset)
+            return
 
-    def _within(self, reader: Reader, pos: int, end: int, offset: int, depth: int) -> Place:
-        """The place among the elements of a data set or an item."""
+    def _within(self, pos: int, end: int, encoding: Encoding, depth: int) -> Iterator[Place]:
+        """Those of a data set or an item."""
         if depth > DEPTH_LIMIT:
-            return Place(None, "", offset, offset)
-        for tag, vr, start, length, last in self._elements(reader, pos, end, top=depth == 0):
-            if offset >= last:
+            return
+        for one in walk(self._data, pos, end, encoding):
+            if not depth and one.tag == _BITS_ALLOCATED and one.length >= 2:
+                order: Literal["big", "little"] = "big" if encoding.big_endian else "little"
+                self._bits = int.from_bytes(self._data[one.value_start : one.value_start + 2], order)
+            if one.end <= self._offset:
                 continue
-            if vr == "SQ" or (vr == "UN" and length == UNDEFINED):
-                within = inside(reader, self._data, vr, start, last)
-                return self._items(within, start, last, offset, depth)
-            pixels = tag in PIXEL_DATA
-            encapsulated = length == UNDEFINED
-            return Place(tag, vr, start, last, encapsulated, self._bits if pixels and not encapsulated else 0)
-        return Place(None, "", offset, offset)
-
-    def _elements(self, reader: Reader, pos: int, end: int, *, top: bool) -> Iterator[tuple[int, str, int, int, int]]:
-        data = self._data
-        while pos < end:
-            tag, vr, start, length = reader.header(data, pos, end)
-            if tag in (ITEM_END, SEQUENCE_END, ITEM):
-                pos = start
+            if one.vr == "SQ" or (one.vr == "UN" and one.length == UNDEFINED):
+                yield from self._items(one, encoding, depth)
                 continue
-            last = reader.end(data, tag, vr, start, length, end)
-            if top and tag == _BITS_ALLOCATED and length >= 2:
-                self._bits = int.from_bytes(data[start : start + 2], "big" if reader.encoding.big_endian else "little")
-            yield tag, vr, start, length, last
-            pos = last
+            bits = self._bits if one.tag in PIXEL_DATA and one.length != UNDEFINED else 0
+            yield Place(one.tag, one.vr, one.value_start, one.end, one.length == UNDEFINED, bits)
 
-    def _items(self, reader: Reader, pos: int, end: int, offset: int, depth: int) -> Place:
-        """The place among the items of a sequence."""
-        data = self._data
-        while pos < end:
-            tag, _, start, length = reader.header(data, pos, end)
+    def _items(self, one: RawElement, encoding: Encoding, depth: int) -> Iterator[Place]:
+        """Those of the items of a sequence."""
+        data, pos = self._data, one.value_start
+        reader = inside(Reader(encoding), data, one.vr, pos, one.end)
+        while pos < one.end:
+            tag, _, start, length = reader.header(data, pos, one.end)
             if tag != ITEM:
-                break
-            last = reader.item_end(data, start, end, depth + 1) if length == UNDEFINED else start + length
-            if offset < last:
-                return self._within(reader, start, min(last, end), offset, depth + 1)
-            pos = last
-        return Place(None, "", offset, offset)
+                return
+            pos = reader.item_end(data, start, one.end, depth + 1) if length == UNDEFINED else start + length
+            if pos > self._offset:
+                yield from self._within(start, min(pos, one.end), reader.encoding, depth + 1)
