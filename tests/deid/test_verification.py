@@ -252,6 +252,8 @@ def test_damaged_deflated_data_is_searched_as_far_as_it_goes():
         ("LO", "of Magdal", DESCRIPTION, (0x00081030, "LO"), "Brain of Magdalena", LEAK),
         ("LO", "Brain 12345", DESCRIPTION, (0x00201040, "LO"), "Brain 12345", LEAK),
         ("PN", "Brain^Whole", NAME, (0x00201040, "LO"), "Brain", LEAK),
+        ("LO", "ACME 1.0 x", 0x00490010, (0x00430010, "LO"), "ACME 1.0 x", COINCIDENCE),
+        ("LO", "ACME 1.0 x", 0x00490010, (0x00431010, "LO"), "ACME 1.0 x", LEAK),
         # UIDs
         ("UI", "1.2.826.0.1.9.1", STUDY, (0x00081030, "LO"), "see 1.2.826.0.1.9.1.", LEAK),
         ("UI", "1.2.826.0.1.9.1", STUDY, (0x0020000E, "UI"), "1.2.826.0.1.9.1", LEAK),
@@ -299,6 +301,15 @@ def test_a_lookup_table_is_no_leak():
     ramp = bytes(range(256)) + b"".join(struct.pack("<H", n) for n in range(256))
     for text in ("ABCD", "abcdefghijklm", "0123456789"):
         assert {kind for *_, kind in within(ramp, 0x00281201, "OW", Removed([("LO", text, ID)]))} == {COINCIDENCE}
+
+
+def test_an_icon_has_the_tables_of_its_image():
+    table = random.Random(1).randbytes(512)
+    removed = Removed([("OW", table, 0x00281201), ("OB", table, 0x00091010)])
+    assert within(table, 0x00281201, "OW", removed) == {
+        (0x00281201, "0028,1201", COINCIDENCE),
+        (0x00091010, "0028,1201", LEAK),
+    }
 
 
 def test_random_files_are_no_leaks():

@@ -219,7 +219,7 @@ class _Findings:
         if not self._wanted:
             self._wanted = self._removed.needles(self._charsets)
         for tag, vr, needle in self._wanted[raw]:
-            known = place.tag in self._kept or (tag in _CODES and place.tag in _CODES)
+            known = place.tag in self._kept or _are_alike(tag, needle, place)
             kind = COINCIDENCE if known else _kind(vr, needle, data, offset, place, size or self._size)
             key = (tag, place.name, kind)
             if key not in self._found:
@@ -319,6 +319,23 @@ def _kind(vr: str, needle: Needle, data: memoryview, offset: int, place: Place, 
         else:
             leaks = _leaks_into_text(vr, needle, data, offset, place)
     return LEAK if leaks else COINCIDENCE
+
+
+def _are_alike(tag: int, needle: Needle, place: Place) -> bool:
+    """Whether it is no wonder that both have the same value: codes, private creators, and the bytes of images.
+
+    An icon that was removed has the lookup tables and the profile of its image, and sometimes its pixels.
+    """
+    if place.tag is None:
+        return False
+    if not needle.text and tag >> 16 in (0x0028, 0x7FE0):
+        return True
+    return (tag in _CODES and place.tag in _CODES) or (_is_creator(tag) and _is_creator(place.tag))
+
+
+def _is_creator(tag: int) -> bool:
+    """Whether it is a Private Creator (PS3.5 7.8.1)."""
+    return tag >> 16 & 1 == 1 and 0x10 <= tag & 0xFFFF <= 0xFF
 
 
 def _says_nothing(text: str, vr: str) -> bool:
