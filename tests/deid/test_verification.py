@@ -228,6 +228,12 @@ def test_damaged_deflated_data_is_searched_as_far_as_it_goes():
         ("SH", "10008", 0x00200010, (0x00080016, "UI"), "1.2.840.10008.5.1.4.1.1.2", COINCIDENCE),
         # dates, times, numbers
         ("DA", "20200115", BIRTH, (0x00080020, "DA"), "20200115", COINCIDENCE),
+        ("DA", "20200115", BIRTH, (0x00100030, "DA"), "20200115", LEAK),
+        ("DS", "70.5", 0x00101030, (0x00101030, "DS"), "70.5", LEAK),
+        ("DS", "70.5", 0x00101030, (0x00101030, "DS"), "70.51", COINCIDENCE),
+        ("DS", "70.5", 0x0040A30A, (0x0040A30A, "DS"), "70.5", COINCIDENCE),
+        ("LO", "Brain-MRA", DESCRIPTION, (0x00081030, "LO"), "Brain-MRA", LEAK),
+        ("LO", "ANONYMIZED", DESCRIPTION, (0x00081030, "LO"), "ANONYMIZED", COINCIDENCE),
         ("DA", "20200115", BIRTH, (0x00080020, "LO"), "on 20200115", LEAK),
         ("DA", "20200115", BIRTH, (0x00080020, "LO"), "on 2020-01-15", LEAK),
         ("DT", "20200115101112", BIRTH, (0x00080020, "LO"), "S20200115", LEAK),
@@ -274,6 +280,13 @@ def test_what_it_is(vr: str, value: str, tag: int, where: tuple[int, str], text:
 def test_elements_that_were_kept_on_purpose():
     data = part_10([(0x00080080, "LO", b"St Magdalena")])
     assert kinds(search(data, REMOVED, kept={0x00080080})) == {(NAME, "0008,0080", COINCIDENCE)}
+
+
+def test_a_date_that_was_moved_may_be_what_another_was():
+    data = part_10([(0x00080022, "DA", b"20200115")])
+    removed = Removed([("DA", "20200115", 0x00080022)])
+    assert kinds(search(data, removed)) == {(0x00080022, "0008,0022", LEAK)}
+    assert kinds(search(data, removed, moved=True)) == {(0x00080022, "0008,0022", COINCIDENCE)}
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,8 @@ def search(
     charsets: Iterable[str] = (),
     transfer_syntax_uid: str = "",
     kept: Collection[int] = (),
+    *,
+    moved: bool = False,
 ) -> list[Finding]:
     """What is left of the removed values in an output: of each attribute the first place in every element.
 
@@ -157,12 +159,13 @@ def search(
         charsets: all values of Specific Character Set of that object and of the output, the object's own first.
         transfer_syntax_uid: of the data set, where there is no file meta.
         kept: tags of elements that were kept because somebody said so; what is found in them is a coincidence.
+        moved: dates were moved, so that one may be what another was.
     """
     used = tuple(dict.fromkeys(charsets))
     strings = Strings(removed.strings(used))
     view = memoryview(output).cast("B")
     places = _LazyPlaces(view, transfer_syntax_uid)
-    findings = _Findings(removed, used, len(view), kept)
+    findings = _Findings(removed, used, len(view), kept, moved)
     hits = sorted(strings.find(view))
     if hits:
         deflated_from = places.deflated_from
@@ -210,8 +213,10 @@ def _deflated(view: memoryview, offset: int) -> Place:
 class _Findings:
     """What was found, once for each attribute, element and kind."""
 
-    def __init__(self, removed: Removed, charsets: tuple[str, ...], size: int, kept: Collection[int]) -> None:
-        self._removed, self._charsets, self._size, self._kept = removed, charsets, size, kept
+    def __init__(
+        self, removed: Removed, charsets: tuple[str, ...], size: int, kept: Collection[int], moved: bool
+    ) -> None:
+        self._removed, self._charsets, self._size, self._kept, self._moved = removed, charsets, size, kept, moved
         self._wanted: dict[bytes, list[tuple[int, str, Needle]]] = {}
         self._found: dict[tuple[int, str, str], Finding] = {}
 
@@ -219,8 +224,12 @@ class _Findings:
         if not self._wanted:
             self._wanted = self._removed.needles(self._charsets)
         for tag, vr, needle in self._wanted[raw]:
-            known = place.tag in self._kept or _are_alike(tag, needle, place)
-            kind = COINCIDENCE if known else _kind(vr, needle, data, offset, place, size or self._size)
+            if place.tag in self._kept or _are_alike(tag, needle, place):
+                kind = COINCIDENCE
+            elif tag == place.tag and not (self._moved and vr in _TEMPORAL) and _is_itself(needle, data, place):
+                kind = LEAK
+            else:
+                kind = _kind(vr, needle, data, offset, place, size or self._size)
             key = (tag, place.name, kind)
             if key not in self._found:
                 self._found[key] = Finding(tag, offset if at < 0 else at, place.name, kind)
@@ -333,6 +342,19 @@ def _are_alike(tag: int, needle: Needle, place: Place) -> bool:
     return (tag in _CODES and place.tag in _CODES) or (_is_creator(tag) and _is_creator(place.tag))
 
 
+def _is_itself(needle: Needle, data: memoryview, place: Place) -> bool:
+    """Whether an attribute still has a value that was to be taken from it, whatever it says.
+
+    Content items and private attributes may be kept in one place and removed in another.
+    """
+    tag = place.tag or 0
+    of_content = 0x0040A000 <= tag <= 0x0040FFFF
+    if of_content or tag >> 16 & 1 or tag in _OURS or place.end - place.start > len(needle.raw) + 1024:
+        return False
+    values = bytes(data[place.start : place.end]).split(b"\\")
+    return not _is_ours(needle.text) and any(value.strip(b" \0") == needle.raw for value in values)
+
+
 def _is_creator(tag: int) -> bool:
     """Whether it is a Private Creator (PS3.5 7.8.1)."""
     return tag >> 16 & 1 == 1 and 0x10 <= tag & 0xFFFF <= 0xFF
@@ -340,9 +362,11 @@ def _is_creator(tag: int) -> bool:
 
 def _says_nothing(text: str, vr: str) -> bool:
     """Whether it is a word that we write ourselves, that stands for no value, or that is of the trade."""
-    if text.casefold() in _FILLERS or (bool(text) and vr != "UI" and any(text in word for word in _OUR_WORDS)):
-        return True
-    return vr not in ("PN", "UI") and _is_of_the_trade(text)
+    return vr != "UI" and (_is_ours(text) or (vr != "PN" and _is_of_the_trade(text)))
+
+
+def _is_ours(text: str) -> bool:
+    return text.casefold() in _FILLERS or (bool(text) and any(text in word for word in _OUR_WORDS))
 
 
 @lru_cache(maxsize=1 << 10)
