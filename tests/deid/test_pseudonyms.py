@@ -96,6 +96,13 @@ def test_a_patient_is_the_same_again(identity: str):
     assert patient.name != other.name
 
 
+def test_whoever_has_no_patient_id_is_nobody_who_has_one():
+    names = Pseudonyms(KEY)
+    assert names.patient("\0Doe") != names.patient("Doe")
+    assert names.patient("\0Doe\0\0") == names.patient("\0Doe")
+    assert names.patient(" Doe \0") == names.patient("Doe")
+
+
 def test_shifts_are_spread():
     names = Pseudonyms(KEY)
     shifts = {names.patient(str(number)).shift for number in range(5000)}

@@ -136,12 +136,13 @@ class Pseudonyms:
         """The pseudonyms of a patient.
 
         Args:
-            identity: what tells patients apart, in general the Patient ID; blanks around it do not count.
+            identity: what tells patients apart, in general the Patient ID; blanks around it do not count. One that
+                begins with NUL is no Patient ID's.
         """
         found = self.record.patients.get(identity)
         if found is not None:
             return found
-        bare = identity.strip(_BLANK)
+        bare = identity.lstrip(" ").rstrip(_BLANK)
         if bare != identity:
             return self.patient(bare)
         given = self._given.get(bare)
