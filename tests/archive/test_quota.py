@@ -64,6 +64,16 @@ def test_the_study_that_got_nothing_for_the_longest_time_leaves(tmp_path: Path, 
     assert "Doe" not in line
 
 
+def test_what_is_needed_elsewhere_stays(tmp_path: Path):
+    with archive_in(tmp_path) as archive:
+        for study in (1, 2, 3):
+            come(archive, study, at=study)
+        wanted = next(path for path in visible(tmp_path) if "1.3.1/" in path)
+        archive.needed = lambda paths: wanted in paths
+        assert enforce(archive, Quota(1)) == 2
+        assert studies(archive) == ["1.3.1"]
+
+
 def test_bytes_are_counted(tmp_path: Path):
     with archive_in(tmp_path) as archive:
         for study in range(3):

@@ -11,11 +11,15 @@ from dcmkit.errors import AssociationRejectedError, ExitCode, OutputDirectoryErr
 from dcmkit.protocol.message import C_STORE_RQ
 from dcmkit.protocol.pdu import PresentationContextRQ
 from dcmkit.services.access import ALL, MoveTargets, Rule, Served, rights
+from dcmkit.services.delivery import StoreTransport
+from dcmkit.services.forwarding import Policy, Target
 from dcmkit.services.models import PATIENT_ROOT, STUDY_ROOT
 from dcmkit.services.query_retrieve import Offer, serve_archives, take_over
+from dcmkit.services.server import Forwards
 from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings, RequestorSettings
 from tests.archive.objects import CT, EXPLICIT, archive_in, image, part10, put
 from tests.net.server import associate
+from tests.services.objects import until
 from tests.services.test_find import answers, send
 from tests.services.test_identifier import identifier
 
@@ -36,7 +40,7 @@ def serve(*served: Served, offer: Offer = Offer(), **how):  # noqa: B008
 
 
 @contextmanager
-def serving(*served: Served, offer: Offer = Offer(), any_title: bool = False):  # noqa: B008
+def serving(*served: Served, offer: Offer = Offer(), **how):  # noqa: B008
     """The port of a service, stopped in order at the end."""
     ready = threading.Event()
     listeners = []
@@ -45,9 +49,7 @@ def serving(*served: Served, offer: Offer = Offer(), any_title: bool = False):  
         listeners.append(listener)
         ready.set()
 
-    thread = threading.Thread(
-        target=serve, args=served, kwargs={"offer": offer, "any_title": any_title, "on_ready": on_ready}
-    )
+    thread = threading.Thread(target=serve, args=served, kwargs={"offer": offer, "on_ready": on_ready, **how})
     thread.start()
     try:
         assert ready.wait(30)
@@ -160,3 +162,17 @@ def test_what_there_is_to_take_over(tmp_path):
     with pytest.raises(OutputDirectoryError) as caught:
         serve(Served("QR", str(tmp_path / "file" / "below")))
     assert caught.value.exit_code == ExitCode.INVALID_OUTPUT_DIRECTORY
+
+
+def test_what_is_stored_is_passed_on_from_every_archive(tmp_path):
+    with serving(Served("LAST", str(tmp_path / "last")), any_title=True) as last:
+        target = Target("last", StoreTransport("127.0.0.1", last, RequestorSettings()))
+        served = [Served(name, str(tmp_path / name)) for name in ("ONE", "TWO")]
+        with serving(*served, forwards=Forwards([target], Policy())) as port:
+            for number, one in enumerate(served):
+                association = associate(port, *CONTEXTS, called_ae_title=one.ae_title)
+                rq = C_STORE_RQ(message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid=f"1.2.{number}")
+                association.send(3, rq, image(f"1.2.{number}"))
+                assert association.receive().message.status == 0
+                association.release()
+            assert until(lambda: len(list((tmp_path / "last").rglob("1.2.*.dcm"))) == 2)

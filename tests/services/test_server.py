@@ -11,15 +11,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dcmkit.errors import AssociationRejectedError, ListenError, OutputDirectoryError, UsageError
 from dcmkit.net.listener import Listener
 from dcmkit.services import server
-from dcmkit.services.server import serve_storage
+from dcmkit.services.delivery import StoreTransport
+from dcmkit.services.forwarding import Policy, Target
+from dcmkit.services.server import Forwards, serve_storage
+from dcmkit.services.spool import Spool
 from dcmkit.services.verification import echo
-from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
+from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings, RequestorSettings
 from tests.net.server import assert_alive, associate
 from tests.services.objects import CONTEXTS, EXPLICIT, PRIVATE, answer, begin, fresh_uid, image, store, storescp, until
 
@@ -28,7 +32,7 @@ LOOPBACK = ListenerSettings(bind=("127.0.0.1",))
 
 
 @contextmanager
-def running(archive: ArchiveSettings | None, listener: ListenerSettings = LOOPBACK, **how: bool) -> Iterator[Listener]:
+def running(archive: ArchiveSettings | None, listener: ListenerSettings = LOOPBACK, **how: Any) -> Iterator[Listener]:
     """A service in a thread."""
     ready: list[Listener] = []
     failures: list[BaseException] = []
@@ -146,6 +150,51 @@ def test_an_object_on_its_way_is_finished_when_the_service_stops(tmp_path: Path)
     assert [path.name for path in files(tmp_path)] == [f"{uid}.dcm"]
 
 
+# --- passing on ---
+
+
+def forwards(port: int, *, delete: bool = False) -> Forwards:
+    settings = RequestorSettings(calling_ae_title="ROUTER", called_ae_title="SCP", dimse_timeout=15.0)
+    target = Target(f"127.0.0.1:{port}", StoreTransport("127.0.0.1", port, settings))
+    return Forwards([target], Policy(longest_delay=0.05), delete)
+
+
+def send(port: int, *uids: str) -> None:
+    association = associate(port, *CONTEXTS)
+    for uid in uids:
+        assert store(association, image(uid), uid).status == 0
+    association.release()
+
+
+def test_what_is_stored_is_passed_on(tmp_path: Path) -> None:
+    uids = [fresh_uid() for _ in range(3)]
+    router, archive = (ArchiveSettings(output_directory=str(tmp_path / name)) for name in ("router", "archive"))
+    with running(archive) as last, running(router, forwards=forwards(last.port)) as first:
+        send(first.port, *uids)
+        assert until(lambda: len(files(tmp_path / "archive")) == 3)
+    for name in ("router", "archive"):
+        assert [path.name for path in files(tmp_path / name)] == [f"{uid}.dcm" for uid in uids]
+
+
+def test_a_router_keeps_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    uids = [fresh_uid() for _ in range(3)]
+    router, archive = (ArchiveSettings(output_directory=str(tmp_path / name)) for name in ("router", "archive"))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]  # nobody will be there yet
+    with running(router, forwards=forwards(port, delete=True)) as first:
+        send(first.port, *uids)
+        assert until(lambda: Spool(router.output_directory).held(f"127.0.0.1:{port}").failures > 0)
+    assert len(files(tmp_path / "router")) == 3
+    with running(archive) as last:
+        again = forwards(last.port, delete=True)
+        spool = Spool(router.output_directory).open()
+        with spool._writing() as connection:  # the same peer, at another port
+            connection.execute("UPDATE entry SET destination = ?", (again.targets[0].name,))
+        spool.close()
+        with running(router, forwards=again):
+            assert until(lambda: not files(tmp_path / "router") and len(files(tmp_path / "archive")) == 3)
+
+
 # --- as a process ---
 
 
@@ -197,6 +246,23 @@ def test_workers_share_the_port_and_a_dead_one_is_replaced(tmp_path: Path) -> No
         assert until(lambda: [p for p in incoming.rglob("*") if p.is_file() and p.name != "owner"] == [])
         assert started.stop() == 0
     assert len(files(tmp_path)) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
+def test_one_of_several_workers_passes_on_and_another_takes_over(tmp_path: Path) -> None:
+    with running(ArchiveSettings(output_directory=str(tmp_path / "last"))) as last:
+        options = ("--workers", "2", "--forward", f"SCP@127.0.0.1:{last.port}", "--forward-max-delay", "0.05")
+        with storescp(tmp_path, *options) as started:
+            for round_ in range(3):
+                for _ in range(4):
+                    send(started.port, fresh_uid())
+                assert until(lambda: len(files(tmp_path / "last")) == 4 * (round_ + 1))  # noqa: B023
+                if round_ < 2:
+                    victim = children(started.pid)[0]
+                    os.kill(victim, signal.SIGKILL)
+                    assert until(lambda: victim not in children(started.pid) and len(children(started.pid)) == 2)  # noqa: B023
+            assert started.stop() == 0
+            assert "defect" not in started.log_text()
 
 
 def test_the_process_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:

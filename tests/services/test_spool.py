@@ -152,6 +152,17 @@ def test_what_comes_anew_before_its_file_goes_keeps_it(spool: Spool) -> None:
     assert [entry.removable for entry in spool.due(A, 9)] == [True]
 
 
+def test_what_waits_is_needed(spool: Spool) -> None:
+    put(spool, "1")
+    assert spool.needs(["0"] * 600 + ["1"])
+    assert not spool.needs(["0"])
+    spool.settle(A, [], [Failure(spool.due(A, 9)[0], 0.0, "never", True)])
+    assert not spool.needs(["1"])
+    Path(spool.path).unlink()
+    with pytest.raises(SpoolError):
+        spool.needs(["1"])
+
+
 # --- destinations ---
 
 

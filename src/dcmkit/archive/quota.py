@@ -32,6 +32,10 @@ _SIZES_LIMIT = 1000
 
 _TOTALS = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM usage"
 _OLDEST = "SELECT study, size FROM usage ORDER BY received, study"
+_FILES = (
+    "SELECT d.path, i.name FROM instance i JOIN series e ON e.id = i.series JOIN directory d ON d.id = i.directory"
+    " WHERE e.study = ?"
+)
 _UID = "SELECT StudyInstanceUID FROM study WHERE id = ?"
 _SIZE_OF_STUDY = "SELECT u.size FROM usage u JOIN study s ON s.id = u.study WHERE s.StudyInstanceUID = ?"
 
@@ -64,7 +68,7 @@ def enforce(archive: Archive, quota: Quota, newest: str | None = None) -> int:
     """Remove studies until the quota is kept; how many.
 
     Args:
-        newest: the Study Instance UID of what came last: this study stays.
+        newest: the Study Instance UID of what came last: this study stays, and so does what `archive.needed` wants.
 
     Raises:
         OutputError: a study cannot be removed.
@@ -81,7 +85,7 @@ def enforce(archive: Archive, quota: Quota, newest: str | None = None) -> int:
                 if quota.allows(studies, size):
                     break
                 uid = _uid(archive, number)
-                if uid != newest:
+                if uid != newest and not _is_needed(archive, number):
                     gone = remove_study(archive, number)
                     log.warning(
                         "over the quota: removed study %s (%d instances, %d bytes)",
@@ -92,6 +96,14 @@ def enforce(archive: Archive, quota: Quota, newest: str | None = None) -> int:
     except OSError as error:
         raise disk.output_error(error) from None
     return removed
+
+
+def _is_needed(archive: Archive, number: int) -> bool:
+    if archive.needed is None:
+        return False
+    with archive.index.reading() as connection:
+        files = connection.execute(_FILES, (number,)).fetchall()
+    return archive.needed([f"{directory}/{name}" if directory else name for directory, name in files])
 
 
 def _uid(archive: Archive, number: int) -> str:

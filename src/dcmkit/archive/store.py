@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from dcmkit.archive import disk, removal
@@ -46,10 +47,14 @@ class Archive(Claims):
 
     Raises:
         UsageError: the layout or an index keyword cannot be.
+
+    Attributes:
+        needed: whether any of some files, by their paths in the archive, must stay whatever the quota says.
     """
 
     def __init__(self, settings: ArchiveSettings, quota: Quota | None = None) -> None:
         self.settings = settings
+        self.needed: Callable[[Sequence[str]], bool] | None = None
         self.quota = quota or Quota.of(settings)
         self.directories = Directories(settings.output_directory)
         self.layout = Layout(settings.layout, attribute_of)

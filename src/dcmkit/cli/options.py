@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Invocation",
+    "NodeOption",
     "Peer",
     "Tool",
     "ToolGroup",
@@ -149,6 +150,10 @@ class PeerArgument(click.Argument):
         return "(HOST PORT | @NODE)"
 
 
+class NodeOption(click.Option):
+    """An option whose value may be the name of a node: `@pacs` is then not read as a file of arguments."""
+
+
 class _Command(click.Command):
     """What tools and groups of tools have in common: the parser, and how they end."""
 
@@ -189,8 +194,7 @@ class Tool(_Command):
         named = option_value(args, "--config")
         configuration = load(named) if named else ctx.meta.get(_CONFIGURATION) or load()
         ctx.meta[_META] = Invocation(tool_name(ctx), configuration, self.tool_defaults)
-        takes_peer = any(isinstance(param, PeerArgument) for param in self.params)
-        args = expand(args, configuration.has_node if takes_peer else lambda _: False)
+        args = expand(args, configuration.has_node if any(map(_takes_node, self.params)) else lambda _: False)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -252,6 +256,13 @@ class ToolGroup(_Command, click.Group):
             hint = f"did you mean {close[0]}?" if close else f"{ctx.command_path} --help lists the commands"
             raise UsageError(f"no such command: {args[0]}", hint=hint)
         return super().resolve_command(ctx, args)
+
+
+def _takes_node(param: click.Parameter) -> bool:
+    """Whether `@name` may be a configured peer in its place."""
+    if isinstance(param, SettingOption):
+        return param.setting.complete == "node"
+    return isinstance(param, (PeerArgument, NodeOption))
 
 
 def tool(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Tool]:

@@ -15,7 +15,7 @@ from dcmkit.services.application_entity import ApplicationEntities
 from dcmkit.services.find import FindSCP
 from dcmkit.services.models import MODELS, Model
 from dcmkit.services.retrieve import RetrieveSCP
-from dcmkit.services.server import serve
+from dcmkit.services.server import Forwards, forwarding, serve
 from dcmkit.services.storage import StorageSCP
 from dcmkit.services.verification import VerificationSCP
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from dcmkit.net.listener import Listener
     from dcmkit.services.application_entity import Service
+    from dcmkit.services.forwarding import Forwarder
+    from dcmkit.services.storage import Destination
     from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
 
 log = get_logger("services")
@@ -69,6 +71,7 @@ def serve_archives(
     archive: ArchiveSettings,
     *,
     any_title: bool = False,
+    forwards: Forwards | None = None,
     on_ready: Callable[[Listener], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -81,6 +84,7 @@ def serve_archives(
         listener, association: as set.
         archive: as set for every archive, but for its directory and its quota.
         any_title: the first of `served` answers under every other title too.
+        forwards: where what is stored goes next.
         on_ready: as for `server.serve`.
 
     Raises:
@@ -89,14 +93,21 @@ def serve_archives(
         OutputError: an archive cannot be used.
     """
     archives = _archives(served, archive)
+    doors: dict[str, Destination] = dict(archives)
+    forwarders: list[Forwarder] = []
+    if forwards is not None:
+        for place, store in archives.items():
+            doors[place], forwarder = forwarding(store, forwards)
+            forwarders.append(forwarder)
     entities = {
-        one.ae_title: _entity(one, archives[_place(one)], targets, offer, association, listener) for one in served
+        one.ae_title: _entity(one, archives[_place(one)], doors[_place(one)], targets, offer, association, listener)
+        for one in served
     }
     default = entities[served[0].ae_title] if any_title else None
     for store in archives.values():
         take_over(store)
     stores = list(archives.values())
-    serve(port, listener, association, ApplicationEntities(entities, default), stores, on_ready=on_ready)
+    serve(port, listener, association, ApplicationEntities(entities, default), stores, forwarders, on_ready=on_ready)
 
 
 def _place(served: Served) -> str:
@@ -126,6 +137,7 @@ def _archives(served: Sequence[Served], settings: ArchiveSettings) -> dict[str, 
 def _entity(
     served: Served,
     archive: Archive,
+    door: Destination,
     targets: MoveTargets,
     offer: Offer,
     association: AssociationSettings,
@@ -154,7 +166,7 @@ def _entity(
         require_find=offer.require_find,
     )
     if rights.store:
-        services.append(Guarded(StorageSCP(archive, known_only=offer.known_only), served, "store"))
+        services.append(Guarded(StorageSCP(door, known_only=offer.known_only), served, "store"))
     if rights.retrieve:
         services.append(Guarded(retrieve, served, "retrieve"))
     own = association.replace(calling_ae_title=served.ae_title)

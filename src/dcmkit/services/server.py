@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dcmkit.logs import get_logger
 from dcmkit.net.dispatch import AssociationThreads, WorkerProcesses
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dcmkit.net.listener import Dispatcher
     from dcmkit.protocol.negotiation import AcceptedContexts
     from dcmkit.protocol.pdu import AssociateAC, AssociateRJ, AssociateRQ
+    from dcmkit.services.forwarding import Forwarder, Policy, Target
+    from dcmkit.services.storage import Destination
     from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
 
 log = get_logger("services")
@@ -36,6 +38,14 @@ class Entities(Protocol):
         """Answer every message of an association until it ends."""
 
 
+class Forwards(NamedTuple):
+    """Where to pass on what is stored, how patiently, and whether its files go once it is delivered."""
+
+    targets: Sequence[Target]
+    policy: Policy
+    delete: bool = False
+
+
 def serve_storage(
     port: int,
     listener: ListenerSettings,
@@ -43,6 +53,7 @@ def serve_storage(
     archive: ArchiveSettings | None,
     *,
     known_only: bool = False,
+    forwards: Forwards | None = None,
     on_ready: Callable[[Listener], None] | None = None,
 ) -> None:
     """Receive objects until SIGTERM or SIGINT.
@@ -51,19 +62,41 @@ def serve_storage(
         port: where to listen; 0 lets the system choose.
         listener, association, archive: as set; no archive receives and forgets.
         known_only: refuse SOP classes the standard does not list.
+        forwards: where what is stored goes next.
         on_ready: called with the listener when it is about to serve; without it signals are handled here.
 
     Raises:
         ListenError: the port cannot be had.
         OutputError: the archive cannot be used.
     """
-    store: Archive | None = None
+    archives: list[Archive] = []
+    forwarders: list[Forwarder] = []
+    destination: Destination | None = None
     if archive is not None:
         from dcmkit.archive.store import Archive
 
-        store = Archive(archive)
-    ae = ApplicationEntity((VerificationSCP(), StorageSCP(store, known_only=known_only)), association, listener)
-    serve(port, listener, association, ae, [store] if store is not None else [], on_ready=on_ready)
+        archives.append(Archive(archive))
+        destination = archives[0]
+        if forwards is not None:
+            destination, forwarder = forwarding(archives[0], forwards)
+            forwarders.append(forwarder)
+    ae = ApplicationEntity((VerificationSCP(), StorageSCP(destination, known_only=known_only)), association, listener)
+    serve(port, listener, association, ae, archives, forwarders, on_ready=on_ready)
+
+
+def forwarding(archive: Archive, forwards: Forwards) -> tuple[Destination, Forwarder]:
+    """The door of an archive behind which objects are passed on as well, and who does it."""
+    from dcmkit.archive.removal import remove_files
+    from dcmkit.services.forwarding import Forwarder, Forwarding
+    from dcmkit.services.spool import Spool
+
+    def remove(paths: Sequence[str]) -> None:
+        remove_files(archive, paths)
+
+    spool = Spool(archive.root, archive.settings.durability)
+    archive.needed = spool.needs
+    forwarder = Forwarder(spool, forwards.targets, forwards.policy, remove if forwards.delete else None)
+    return Forwarding(archive, forwarder), forwarder
 
 
 def serve(
@@ -72,6 +105,7 @@ def serve(
     association: AssociationSettings,
     entities: Entities,
     archives: Sequence[Archive],
+    forwarders: Sequence[Forwarder] = (),
     *,
     on_ready: Callable[[Listener], None] | None = None,
 ) -> None:
@@ -81,22 +115,26 @@ def serve(
         port, listener, association, on_ready: as for `serve_storage`.
         entities: who decides about associations and answers them.
         archives: what they use; opened here, and closed.
+        forwarders: who passes on what comes into the archives.
 
     Raises:
         ListenError: the port cannot be had.
         OutputError: an archive cannot be used.
     """
     sockets = bind(listener.bind, port)
-    opened: list[Archive] = []
+    opened: list[Archive | Forwarder] = []
+    needed: list[Archive | Forwarder] = [*archives, *forwarders]
     try:
-        for archive in archives:
-            opened.append(archive.open())
+        for one in needed:
+            opened.append(one.open())
         _tune()
-        dispatcher = _dispatcher(entities, archives, association, listener, sockets)
+        dispatcher = _dispatcher(entities, archives, forwarders, association, listener, sockets)
         service = Listener(sockets, dispatcher, artim=association.acse_timeout)
         if isinstance(dispatcher, WorkerProcesses):
             dispatcher.inherited = service.inherited
         log.info("%s listens on port %d", association.calling_ae_title, service.port)
+        if listener.workers == 1:
+            _start(forwarders)
         if on_ready is not None:
             on_ready(service)
         service.run(handle_signals=on_ready is None)
@@ -106,16 +144,22 @@ def serve(
         _close(opened)
 
 
-def _close(archives: Sequence[Archive]) -> None:
-    """All of them, even where one cannot be closed in order."""
+def _start(forwarders: Sequence[Forwarder]) -> None:
+    for forwarder in forwarders:
+        forwarder.start()
+
+
+def _close(opened: Sequence[Archive | Forwarder]) -> None:
+    """All of them, the last first, even where one cannot be closed in order."""
     with ExitStack() as stack:
-        for archive in archives:
-            stack.callback(archive.close)
+        for one in opened:
+            stack.callback(one.close)
 
 
 def _dispatcher(
     entities: Entities,
     archives: Sequence[Archive],
+    forwarders: Sequence[Forwarder],
     association: AssociationSettings,
     listener: ListenerSettings,
     sockets: list[socket.socket],
@@ -136,6 +180,9 @@ def _dispatcher(
     def in_worker(on_end: Callable[[], None]) -> AssociationThreads:
         for archive in archives:
             archive.after_fork()
+        for forwarder in forwarders:
+            forwarder.after_fork()
+        _start(forwarders)
         return threads(on_end)
 
     def recover(pid: int) -> None:
@@ -145,7 +192,7 @@ def _dispatcher(
     return WorkerProcesses(
         listener.workers,
         in_worker,
-        lambda: _close(archives),
+        lambda: _close((*archives, *forwarders)),
         limit=listener.max_associations,
         on_death=recover,
         inherited=lambda: sockets,

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from dcmkit.archive.directories import OWN
@@ -312,6 +312,19 @@ class Spool:
         with self._using() as connection:
             row = connection.execute(sql, (destination,)).fetchone()
         return Hold(*row) if row else Hold(0, 0.0, "", 0)
+
+    def needs(self, paths: Sequence[str]) -> bool:
+        """Whether any of these files, by their paths as rows have them, waits to be delivered. Raises: OutputError."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT)) as connection:  # others may have closed
+                for at in range(0, len(paths), 500):
+                    part = [_column(path) for path in paths[at : at + 500]]
+                    sql = f"SELECT 1 FROM entry WHERE path IN ({', '.join('?' * len(part))}) AND state = '{WAITING}'"  # noqa: S608
+                    if connection.execute(f"{sql} LIMIT 1", part).fetchone() is not None:
+                        return True
+        except sqlite3.Error as error:
+            raise _translated(error, self.path) from None
+        return False
 
     def clear(self, remove: Callable[[list[str]], None], paths: Sequence[str] | None = None, limit: int = 200) -> int:
         """Remove files that have been delivered everywhere; how many.

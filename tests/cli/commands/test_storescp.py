@@ -126,6 +126,21 @@ def test_workers_take_everything(tmp_path: Path, durability: str) -> None:
     assert subprocess.run(check, capture_output=True).returncode == 0
 
 
+def test_what_comes_is_passed_on_to_a_node(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "1.dcm", "1.2.3.1.1")
+    with receiver(tmp_path / "last", "-aet", "LAST", "--check-called-ae-title") as last:
+        node = f'[nodes.last]\nhost = "127.0.0.1"\nport = {last.port}\ncalled_ae_title = "LAST"\n'
+        (tmp_path / "config.toml").write_text(node)
+        options = ("--config", str(tmp_path / "config.toml"), "--forward", "@last", "--forward-delete")
+        with receiver(tmp_path / "router", *options) as running:
+            assert send(running.port, tmp_path / "in") == 0
+            assert wait_until(lambda: bool(stored(tmp_path / "last")) and not stored(tmp_path / "router"), 20)
+            assert running.stop() == 0
+        assert "forwarding to @last: 1 delivered, 0 waiting, 0 failing, 0 dead letters" in running.log
+        assert last.stop() == 0
+    assert "Doe" not in running.log
+
+
 def test_known_only_refuses_private_classes(tmp_path: Path) -> None:
     write(tmp_path / "in" / "private.dcm", "1.2.3.1.9", PRIVATE)
     with receiver(tmp_path / "archive", "--known-only") as running:
@@ -315,6 +330,9 @@ def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
         ("11112", "+tls", "key.pem", "cert.pem"),
         ("11112", "--exec-on-reception", "rm -rf #p"),
         ("11112", "-ss", "x"),
+        ("11112", "--forward", "nobody"),
+        ("11112", "--forward-delete"),
+        ("11112", "--forward", "pacs:104", "--ignore"),
     ],
 )
 def test_bad_usage(arguments: tuple[str, ...], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from dcmkit.cli.configuration import port_number
+from dcmkit.cli.forwarding import ForwardSettings, forwards_of
 from dcmkit.cli.invocation import Invocation
 from dcmkit.cli.options import Tool, build, invocation, settings_options, tool, warn_of_unknown_keys
 from dcmkit.errors import UsageError
@@ -158,6 +159,7 @@ class QRSettings(Settings):
     ListenerSettings,
     AssociationSettings,
     ArchiveSettings,
+    ForwardSettings,
     tool_defaults={"calling_ae_title": "QRSCP"},
 )
 @click.argument("port", required=False)
@@ -216,6 +218,7 @@ def command(port: str | None, config_file: str, **as_always: bool) -> None:
         association,
         build(ArchiveSettings),
         any_title=alone and not listener.check_called_ae_title,
+        forwards=forwards_of(build(ForwardSettings), association, run.configuration),
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from dcmkit.cli.configuration import port_number
-from dcmkit.cli.options import build, settings_options, tool
+from dcmkit.cli.forwarding import ForwardSettings, forwards_of
+from dcmkit.cli.options import build, invocation, settings_options, tool
+from dcmkit.errors import UsageError
 from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
 
 EXAMPLES = (
@@ -13,6 +15,10 @@ EXAMPLES = (
     (
         "Two worker processes, folders by patient and study date",
         "dcmkit storescp 6066 --workers 2 --layout '{PatientID}/{StudyDate}/{SOPInstanceUID}.dcm'",
+    ),
+    (
+        "Pass on everything to an archive, and keep nothing",
+        "dcmkit storescp 6066 -od router --forward ARCHIVE@192.0.2.10:11112 --forward-delete",
     ),
     (
         "Take objects from two peers only",
@@ -23,7 +29,11 @@ EXAMPLES = (
 
 @tool("storescp")
 @settings_options(
-    ListenerSettings, AssociationSettings, ArchiveSettings, tool_defaults={"calling_ae_title": "STORESCP"}
+    ListenerSettings,
+    AssociationSettings,
+    ArchiveSettings,
+    ForwardSettings,
+    tool_defaults={"calling_ae_title": "STORESCP"},
 )
 @click.argument("port")
 @click.option("--ignore", is_flag=True, help="receive objects, answer Success, and forget them")
@@ -38,14 +48,22 @@ def command(port: str, ignore: bool, known_only: bool, **as_always: bool) -> Non
     """Listen on PORT and file what peers send, as DCMTK's storescp does, with an index.
 
     Objects go to --output-directory, by default the current directory; `dcmkit index` looks into it. SIGTERM or
-    Ctrl-C end the service in order: objects on their way are finished.
+    Ctrl-C end the service in order: objects on their way are finished, and what was not yet forwarded waits in the
+    directory for the next start.
     """
     from dcmkit.services.server import serve_storage
 
+    association = build(AssociationSettings)
+    forwards = forwards_of(build(ForwardSettings), association, invocation().configuration)
+    if ignore and forwards is not None:
+        raise UsageError(
+            "--ignore stores nothing that could be forwarded", hint="--forward-delete keeps nothing either"
+        )
     serve_storage(
         port_number(port),
         build(ListenerSettings),
-        build(AssociationSettings),
+        association,
         None if ignore else build(ArchiveSettings),
         known_only=known_only,
+        forwards=forwards,
     )

@@ -1,0 +1,98 @@
+"""The options of forwarding, and the destinations they name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from dcmkit.cli.configuration import Configuration, Entry, plain_host, port_number
+from dcmkit.errors import UsageError
+from dcmkit.settings import AssociationSettings, RequestorSettings, Settings, UserIdentitySettings, ae_title, option
+
+if TYPE_CHECKING:
+    from dcmkit.services.forwarding import Target
+    from dcmkit.services.server import Forwards
+
+_SettingsT = TypeVar("_SettingsT", bound=Settings)
+
+
+class ForwardSettings(Settings):
+    """Where what is stored goes next."""
+
+    section: ClassVar[str] = "forward"
+    title: ClassVar[str] = "forwarding options"
+
+    forward: tuple[str, ...] = option(
+        (), "--forward", metavar="PEER", multiple=True, complete="node",
+        help="pass on what is stored to HOST:PORT, AETITLE@HOST:PORT or @NODE; may be given several times. Whatever was"
+        " answered with Success is delivered, in the end: see dcmkit spool",
+    )  # fmt: skip
+    forward_delete: bool = option(
+        False, "--forward-delete", help="remove an object once it has been delivered to all of them"
+    )
+    forward_attempts: int = option(
+        5, "--forward-attempts", metavar="NUMBER", minimum=1, maximum=1000000,
+        help="refusals after which an object becomes a dead letter; one that only cannot be reached is tried for ever",
+    )  # fmt: skip
+    forward_max_delay: float = option(
+        300.0, "--forward-max-delay", metavar="SECONDS", minimum=0.01, maximum=86400, unit="seconds",
+        help="wait so long at most before the next attempt; the first wait is of a second, each further one doubled",
+    )  # fmt: skip
+
+
+def forwards_of(
+    settings: ForwardSettings, association: AssociationSettings, configuration: Configuration
+) -> Forwards | None:
+    """Where to pass things on, or None.
+
+    Args:
+        association: what is set for associations; a node's own keys come before it.
+        configuration: for the nodes.
+
+    Raises:
+        UsageError: a destination is none.
+        InputError: a file with the identity to show to one cannot be read.
+    """
+    if not settings.forward:
+        if settings.forward_delete:
+            raise UsageError("--forward-delete without --forward", hint="say where objects are to go first")
+        return None
+    from dcmkit.services.forwarding import Policy
+    from dcmkit.services.server import Forwards
+
+    targets = [_target(text, association, configuration) for text in dict.fromkeys(settings.forward)]
+    policy = Policy(settings.forward_attempts, settings.forward_max_delay)
+    return Forwards(targets, policy, settings.forward_delete)
+
+
+def _target(text: str, association: AssociationSettings, configuration: Configuration) -> Target:
+    from dcmkit.services.delivery import StoreTransport
+    from dcmkit.services.forwarding import Target
+    from dcmkit.services.user_identity import identity
+
+    common: dict[str, Any] = {name: getattr(association, name) for name in association.options}
+    if text.startswith("@"):
+        node = configuration.node(text[1:])
+        settings = _of_node(RequestorSettings, node.settings, common)
+        who = identity(_of_node(UserIdentitySettings, node.settings, {}))
+        return Target(text, StoreTransport(node.host, node.port, settings, user_identity=who))
+    title, at, place = text.rpartition("@")
+    host, colon, port = place.rpartition(":")
+    if not colon or not host or (at and not title):
+        raise UsageError(f"--forward {text!r} is no peer", hint="say HOST:PORT, AETITLE@HOST:PORT or @NODE")
+    if title:
+        common["called_ae_title"] = ae_title(title)
+    number = port_number(port, f"--forward {text!r}: ")
+    return Target(text, StoreTransport(plain_host(host), number, RequestorSettings(**common)))
+
+
+def _of_node(cls: type[_SettingsT], entries: dict[str, Entry], values: dict[str, Any]) -> _SettingsT:
+    """Settings as a node has them. Raises: UsageError."""
+    values = dict(values)
+    for name, setting in cls.options.items():
+        entry = entries.get(name)
+        if entry is not None:
+            try:
+                values[name] = setting.convert(entry.value)
+            except UsageError as error:
+                raise UsageError(f"{entry.origin}: {error.message}", hint=error.hint) from None
+    return cls(**values)
