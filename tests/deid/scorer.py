@@ -71,13 +71,15 @@ def score(
     result = Score()
     chosen = frozenset(options) - {"basic"}
     mapping = compare.Mapping()
-    pairs, told = _pairs(source, output, report, result, frozenset(may_stay_out))
+    actions: dict[str, list[dict[str, str]]] = {}
+    pairs, told = _pairs(source, output, report, result, frozenset(may_stay_out), actions)
     planted = _planted(source)
     done: list[Comparison] = []
     for name, target in pairs.items():
         comparison = _one(source / name, target, name, chosen, mapping, planted)
         if comparison is not None:
             done.append(comparison)
+            _told(comparison, actions[name])
             result.files += 1
             result.checked += comparison.checked
     result.findings += compare.every(done)
@@ -92,7 +94,12 @@ def score(
 
 
 def _pairs(
-    source: Path, output: Path, report: Mapping[str, object], result: Score, may_stay_out: frozenset[str]
+    source: Path,
+    output: Path,
+    report: Mapping[str, object],
+    result: Score,
+    may_stay_out: frozenset[str],
+    actions: dict[str, list[dict[str, str]]],
 ) -> tuple[dict[str, Path], str]:
     """Output by the input's name, and all that the report says beside the names of the inputs."""
     names = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
@@ -104,6 +111,7 @@ def _pairs(
         if name is None:
             result.findings.append(Finding("report", str(entry["source"]), "", "is no file of the input"))
         elif entry["status"] in WRITTEN:
+            actions[name] = entry.get("actions", [])
             target = Path(entry["output"])
             pairs[name] = target if target.is_absolute() and target.is_file() else _below(output, target)
         else:
@@ -117,6 +125,18 @@ def _pairs(
     return pairs, "\n".join(told)
 
 
+def _told(comparison: Comparison, actions: list[dict[str, str]]) -> None:
+    """The report has an action for whatever changed, or for a sequence around it, and says by which rule."""
+    told = {entry["path"] for entry in actions}
+    for path in comparison.changed:
+        parts = path.split(".")
+        around = (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+        if actions and not any(one in told or one.rpartition("[")[0] in told for one in around):
+            comparison.wrong("report", path, "changed, and the report says nothing of it")
+    if nameless := [entry["path"] for entry in actions if not (entry.get("action") and entry.get("rule"))]:
+        comparison.wrong("report", nameless[0], "an action without its code or its rule")
+
+
 def _below(output: Path, target: Path) -> Path:
     return next((path for path in (output / target, target) if path.is_file()), output / target)
 
@@ -128,6 +148,10 @@ def _name(path: Path, source: Path, names: set[str]) -> str | None:
     return path.as_posix() if path.as_posix() in names else None
 
 
+_input = functools.lru_cache(1000)(tree.read)
+"""Inputs are scored against many outputs."""
+
+
 @functools.lru_cache(4)
 def _planted(source: Path) -> frozenset[bytes]:
     """All words that the inputs hold, and their names."""
@@ -137,7 +161,7 @@ def _planted(source: Path) -> frozenset[bytes]:
         if path.is_file():
             found |= tokens(path.read_bytes())
             with contextlib.suppress(tree.UnreadableError, ArithmeticError, ValueError, zlib.error):
-                found |= tokens(tree.read(path).inflated)
+                found |= tokens(_input(path).inflated)
     return frozenset(found)
 
 
@@ -145,7 +169,7 @@ def _one(
     source: Path, target: Path, name: str, options: frozenset[str], mapping: compare.Mapping, planted: frozenset[bytes]
 ) -> Comparison | None:
     try:
-        before = tree.read(source)
+        before = _input(source)
     except (tree.UnreadableError, ArithmeticError, ValueError):
         return None  # the tool reads what the scorer does not; then only the planted words are looked for
     sop_class, patient = before.data_set.text(0x00080016), compare.patient_of(before.data_set)
@@ -159,7 +183,8 @@ def _one(
         comparison.wrong("unreadable", "", str(error))
         return comparison
     comparison.data_sets(before.data_set, after.data_set)
-    if "retain-uids" not in options and before.meta.text(0x00020003):
+    own = before.data_set.text(0x00080018)
+    if "retain-uids" not in options and own and own == before.meta.text(0x00020003):
         comparison.uid(before.meta.text(0x00020003), after.meta.text(0x00020003), "0002,0003")
     marks.meta(comparison, before, after)
     marks.marks(comparison, before, after)
@@ -172,7 +197,8 @@ def _whole(result: Score, output: Path, targets: set[Path], mapping: compare.Map
     resolved = {target.resolve() for target in targets}
     for path in sorted(output.rglob("*")):
         name = path.relative_to(output).as_posix()
-        if path.is_file() and path.resolve() not in resolved:
+        lock = path.name.startswith(".") and path.is_file() and not path.stat().st_size
+        if path.is_file() and path.resolve() not in resolved and not lock:
             result.findings.append(Finding("stray", name, "", "the report does not name it"))
         if found := tokens(name.encode()):
             result.findings.append(Finding("leak", name, "", f"{found} is in the name"))

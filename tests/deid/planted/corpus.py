@@ -12,7 +12,7 @@ from pathlib import Path
 from struct import pack
 from typing import TYPE_CHECKING
 
-from tests.deid.planted import objects, reports, table
+from tests.deid.planted import objects, peculiar, reports, table
 from tests.deid.planted.objects import Study
 from tests.deid.planted.values import CHARSETS, Planter
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-JPEG_LS, JPEG_2000 = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"
+JPEG, JPEG_LS, JPEG_2000 = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"
 NATIVE = (EXPLICIT, IMPLICIT, BIG, DEFLATED)
 PRIVATE_CLASS = "1.2.826.0.1.3680043.10.1407.77.1"
 
@@ -111,6 +111,7 @@ def build(root: Path) -> Corpus:
         _patients(corpus)
         _tables(corpus)
         _odd(corpus)
+        _peculiar(corpus)
         _codestreams(corpus)
         _unsafe(corpus)
     return corpus
@@ -253,6 +254,24 @@ def _odd(corpus: Corpus) -> None:
         data_set.AcquisitionDateTime = ["2009", "200912", "2009121417", "20091214173355.123456-0500"][number * 2]
         data_set.DateOfLastCalibration = ["20110102", "20120103"]
         corpus.save(f"odd/dates{number}.dcm", data_set, EXPLICIT, planter=planter)
+
+
+def _peculiar(corpus: Corpus) -> None:
+    for number, make in enumerate(
+        (
+            peculiar.character_set_of_an_item, peculiar.several_uids, peculiar.harmless_name,
+            peculiar.embedded_overlay, peculiar.enhanced,
+        )
+    ):  # fmt: skip
+        planter = Planter(3_700_000 + number * 1000)
+        corpus.save(f"peculiar/{make.__name__}.dcm", make(planter), EXPLICIT, planter=planter)
+    planter = Planter(3_720_000)
+    for number, data_set in enumerate(peculiar.same_instance_twice(planter)):
+        corpus.save(f"peculiar/twice{number}.dcm", data_set, EXPLICIT, planter=planter)
+    corpus.save("peculiar/commented.dcm", peculiar.commented(planter), JPEG, planter=planter)
+    found = peculiar.media(corpus.root, planter)
+    corpus.files += found
+    corpus.optional.add("media/DICOMDIR")
 
 
 def _codestreams(corpus: Corpus) -> None:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from struct import iter_unpack
 from typing import NamedTuple
 
 from tests.deid.scoring import expected, facts
@@ -71,6 +72,8 @@ class Comparison:
     removed: list[Removed] = field(default_factory=list)
     kept: list[bytes] = field(default_factory=list)
     shifted: set[str] = field(default_factory=set)
+    changed: list[str] = field(default_factory=list)
+    planes: int = 0
     checked: int = 0
 
     def wrong(self, kind: str, path: str, detail: str) -> None:
@@ -81,6 +84,8 @@ class Comparison:
 
     def data_sets(self, before: DataSet, after: DataSet, parent: int = 0, path: str = "") -> None:
         """Compare the elements of a data set or item in a sequence `parent`."""
+        if not parent:
+            self.planes = _planes(before)
         creators = {
             tag & 0xFFFF0000 | (tag & 0xFF) << 8: e.value.decode("latin-1").strip("\0 ")
             for tag, e in before.elements.items()
@@ -121,6 +126,8 @@ class Comparison:
                 self.kept.append(before.value)
         else:
             self._forget(before, path, whole=right.code != "C" and right.code != "unlisted")
+        if _outcome(before, after) != "same":
+            self.changed.append(path)
         if not self._is_right(before, after, right, path):
             self._complain(before, after, right, path)
 
@@ -139,12 +146,12 @@ class Comparison:
         assert after is not None
         if outcomes == {ABSENT}:
             return False
-        if not before.value.strip(b"\0 "):
+        if not before.items if before.items is not None else not before.value.strip(b"\0 "):
             return became == "same" or KEEP not in outcomes
         if before.tag == PIXEL_DATA:
-            return _pixels(before.value, after.value) or bool(self.options & {"clean-pixel-data"})
+            return _pixels(before.value, after.value, self.planes) or "clean-pixel-data" in self.options
         if became == "same":
-            return bool(outcomes & {KEEP, WALK}) or self._may_stay(before, right)
+            return KEEP in outcomes or WALK in outcomes or self._may_stay(before, right)
         if UID in outcomes and self._uids(before, after, path):
             return True
         if SHIFT in outcomes and self._shifted(before, after, path):
@@ -167,12 +174,14 @@ class Comparison:
     def _sequence(self, before: Element, after: Element | None, right: Expected, path: str) -> None:
         items = before.items or []
         if after is None or after.items is None:
+            self.changed.append(path)
             self._forget(before, path, whole=True)
             if after is not None or ABSENT not in right.outcomes:
                 self.wrong("kept", path, f"{right.code}: the sequence is gone")
         elif "structure" in right.outcomes:
             self._content(before, after, path)
         elif not after.items and items and EMPTY in right.outcomes:
+            self.changed.append(path)
             self._forget(before, path, whole=True)
         elif len(after.items) != len(items):
             self.wrong("kept", path, f"{right.code}: {len(items)} items are {len(after.items)}")
@@ -190,6 +199,10 @@ class Comparison:
         for number, item in enumerate(ours):
             here = f"{path}[{number + 1}]"
             scheme, code, value_type = _key(item)
+            if not value_type:  # no content item (PS3.3 10.2): whatever is in it goes
+                for below, leaf in _leaves(item, here):
+                    self._note_removed(leaf, below, whole=leaf.vr not in STRUCTURE_VRS)
+                continue
             right = expected.of_content_item(scheme, code, value_type, self.options)
             if number in pairs:
                 self._content_item(item, theirs[pairs[number]], right, before.tag, here)
@@ -198,7 +211,7 @@ class Comparison:
                 self.wrong("kept", here, f"{right.code}: content item {code} {scheme} {value_type} is gone")
             for below, leaf in _leaves(item, here):
                 self._note_removed(leaf, below, whole=False)
-        if len(pairs) != len(theirs):
+        if len(pairs) != len(theirs) and len(ours) != len(theirs):
             self.wrong("added", path, "content items that were not in the input")
 
     def _content_item(self, before: DataSet, after: DataSet, right: Expected, parent: int, path: str) -> None:
@@ -310,8 +323,21 @@ def _dates(text: str) -> list[date]:
     return found
 
 
-def _pixels(before: bytes, after: bytes) -> bool:
-    """Equal, but for bytes of comments that became zeros; the codestream's markers are looked at elsewhere."""
+def _planes(data_set: DataSet) -> int:
+    """The bits of native little endian cells of 16 bits in which overlays lie (PS3.5 8.1.2)."""
+    bits = [
+        data_set.value(tag)[0]
+        for tag in range(0x60000102, 0x60200102, 0x20000)
+        if data_set.value(tag)[:1].strip(b"\0") and tag & 0xFFFF0000 | 0x3000 not in data_set.elements
+    ]
+    return sum(1 << bit for bit in bits)
+
+
+def _pixels(before: bytes, after: bytes, planes: int) -> bool:
+    """Equal, but for bytes of comments that became zeros, and bits that were overlays (`planes`: a mask of 16 bits)."""
+    if planes:
+        cells = zip(iter_unpack("<H", before), iter_unpack("<H", after), strict=False)
+        return len(before) == len(after) and all(b & ~planes == a for (b,), (a,) in cells)
     if before == after:
         return True
     if len(before) != len(after):

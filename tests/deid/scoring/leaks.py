@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 
 from tests.deid.scoring.compare import STANDARD_UIDS, Comparison, Removed
@@ -109,7 +110,9 @@ def _decoded(piece: bytes, before: File) -> str:
 
     terms = before.data_set.text(0x00080005).split("\\")
     try:
-        return decode_bytes(piece, convert_encodings(terms if terms != [""] else "ISO_IR 6"), set())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return decode_bytes(piece, convert_encodings(terms if terms != [""] else "ISO_IR 6"), set())
     except (LookupError, UnicodeDecodeError, ValueError):
         return piece.decode("latin-1")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.deid.scoring import tree
 from tests.deid.scoring.tree import DEFLATED
 
-_VALUE = re.compile(r" = <[^>]*>|'[^']*'|\[[^\]]*\]|\b[0-9]{6,}\b")
+_VALUE = re.compile(r" = <[^>]*>|(?<=UID )[0-9.]+|'[^']*'|\[[^\]]*\]|\b[0-9]+(?:\.[0-9]+){2,}|\b[0-9]{6,}\b")
 _known: dict[bytes, frozenset[str]] = {}
 
 
