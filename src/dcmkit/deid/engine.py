@@ -190,27 +190,27 @@ class Anonymizer:
         if header.sop_class_uid == DIRECTORY_SOP_CLASS:
             raise QuarantinedError("a DICOMDIR names files that are called otherwise in the output")
         encoding = guess(data, source.start, len(data), encoding_of(header.transfer_syntax_uid))
-        elements, pixels = _listed(data, source.start, encoding, header.transfer_syntax_uid)
-        known = _Known(data, elements, encoding)
+        elements, pixels = listed(data, source.start, encoding, header.transfer_syntax_uid)
+        known = Known(data, elements, encoding)
         facts = known.facts(header)
         reason = suspicion.reason(facts, self.plan, cleaned)
         if reason:
             raise QuarantinedError(reason)
-        subject = self._subject(known, facts)
+        subject = self.subject(known, facts)
         rewriter = Rewriter(
             self.plan, Values(self.pseudonyms, self.descriptors, subject), encoding, facts.sop_class_uid,
             remember=self.remember,
         )  # fmt: skip
         at = elements.index(pixels) if pixels is not None else len(elements)
         head, tail = elements[:at], elements[at + 1 :]
-        before = rewriter.level(data, head, encoding, additions=self._additions(encoding, cleaned))
+        before = rewriter.level(data, head, encoding, additions=self.additions(encoding, cleaned))
         after = rewriter.level(data, tail, encoding, charset=known.charset) if tail else []
         if after is None:
             after = [data[tail[0].start : tail[-1].end]]
-        instance = self._instance(header, data, source.start)
+        instance = self.instance(header, data, source.start)
         meta = file_meta(header.sop_class_uid, instance, header.transfer_syntax_uid)
-        study = self._new_uid(_STUDY_UID, known.text(_STUDY_UID))
-        series = self._new_uid(_SERIES_UID, known.text(_SERIES_UID))
+        study = self.new_uid(_STUDY_UID, known.text(_STUDY_UID))
+        series = self.new_uid(_SERIES_UID, known.text(_SERIES_UID))
         place = (subject.patient.id, study, series, instance)
         return Anonymized(
             meta, before or [], pixels, after, header.sop_class_uid, instance, header.transfer_syntax_uid, place,
@@ -223,12 +223,13 @@ class Anonymizer:
             return given
         header, data = source.header, source.data
         encoding = guess(data, source.start, len(data), encoding_of(header.transfer_syntax_uid))
-        elements, _ = _listed(data, source.start, encoding, header.transfer_syntax_uid)
-        return (*given, *self.rules.boxes_for(_Known(data, elements, encoding).facts(header)))
+        elements, _ = listed(data, source.start, encoding, header.transfer_syntax_uid)
+        return (*given, *self.rules.boxes_for(Known(data, elements, encoding).facts(header)))
 
     # --- about the object ----------------------------------------------------------------------------------------
 
-    def _subject(self, known: _Known, facts: suspicion.Facts) -> Subject:
+    def subject(self, known: Known, facts: suspicion.Facts) -> Subject:
+        """Whom and what an object is about."""
         name, patient_id = known.decoded(PATIENT_NAME), known.decoded(PATIENT_ID)
         patient = self.patient(patient_id, name, known.text(_BIRTH_DATE), known.text(_STUDY_UID))
         return Subject(facts.sop_class_uid, patient, known.identity, known.text(MIME_TYPE))
@@ -237,16 +238,19 @@ class Anonymizer:
         """The pseudonym of a patient: by the Patient ID, and where there is none by what else tells people apart."""
         return self.pseudonyms.patient(patient_id or "\0".join(("", name, birth_date, "" if name else study)))
 
-    def _new_uid(self, tag: int, old: str) -> str:
+    def new_uid(self, tag: int, old: str) -> str:
+        """What a UID becomes, or that it stays."""
         rule = self.plan.table("", 0).get(tag)
         return old if rule is not None and rule.code == "K" else self.pseudonyms.uid(old)
 
-    def _instance(self, header: FileHeader, data: memoryview, start: int) -> str:
+    def instance(self, header: FileHeader, data: memoryview, start: int) -> str:
+        """The new SOP Instance UID of an object."""
         if not header.sop_instance_uid:  # its content names it
             return self.pseudonyms.uid(hashlib.sha256(data[start:]).hexdigest())
-        return self._new_uid(_SOP_INSTANCE_UID, header.sop_instance_uid)
+        return self.new_uid(_SOP_INSTANCE_UID, header.sop_instance_uid)
 
-    def _additions(self, encoding: Encoding, cleaned: bool) -> Mapping[int, bytes]:
+    def additions(self, encoding: Encoding, cleaned: bool) -> Mapping[int, bytes]:
+        """The elements that say so, encoded, by tag."""
         codes = tuple(self.plan.method_codes())
         return _method(encoding, codes, self.plan.temporal, cleaned, self.plan.hides_faces and cleaned)
 
@@ -285,7 +289,7 @@ def _method(
     return found
 
 
-class _Known:
+class Known:
     """What is read of an object before anything is decided."""
 
     def __init__(self, data: memoryview, elements: Sequence[RawElement], encoding: Encoding) -> None:
@@ -323,7 +327,7 @@ def _words(text: str) -> list[str]:
     return [word for word in fold(text).replace("^", " ").replace("=", " ").replace("\\", " ").split() if len(word) > 1]
 
 
-def _listed(
+def listed(
     data: memoryview, start: int, encoding: Encoding, transfer_syntax_uid: str
 ) -> tuple[list[RawElement], RawElement | None]:
     """The elements of the top level, and which of them is the pixel data."""
