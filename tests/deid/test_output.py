@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import permutations
 from pathlib import Path
 
@@ -101,7 +101,8 @@ def test_pieces_that_the_system_takes_in_part_are_written_whole(
 def test_what_a_check_objects_to_is_not_written(tmp_path: Path) -> None:
     seen = []
 
-    def check(content: memoryview) -> None:
+    def check(content: memoryview, forget: Callable[[], None]) -> None:
+        forget()
         seen.append(bytes(content))
         raise OutputError("no")
 

@@ -6,7 +6,7 @@ Nothing depends on which worker takes a file, or when: pseudonyms come from the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -102,9 +102,11 @@ class Worker:
         made = self._anonymizer(source, cleaned=bool(boxes))
         findings: list[Finding] = []
 
-        def check(content: memoryview) -> None:
-            removed, kept = Removed(made.removed), self._anonymizer.kept
-            for found in search(content, removed, made.charsets, made.transfer_syntax_uid, kept):
+        def check(content: memoryview, forget: Callable[[], None]) -> None:
+            for found in search(
+                content, Removed(made.removed), made.charsets, made.transfer_syntax_uid, self._anonymizer.kept,
+                moved=job.plan.temporal == "MODIFIED", passed=forget,
+            ):  # fmt: skip
                 harmless = found.kind == LEAK and _is_harmless(found.removed, made)
                 findings.append(found._replace(kind=COINCIDENCE) if harmless else found)
             if any(finding.kind == LEAK for finding in findings):

@@ -30,7 +30,7 @@ from dcmkit.deid import comments, suspicion
 from dcmkit.deid.descriptors import Descriptors
 from dcmkit.deid.profile import Plan
 from dcmkit.deid.pseudonyms import Patient, Pseudonyms
-from dcmkit.deid.rewriting import Action, Buffer, Removed, Rewriter, encoded
+from dcmkit.deid.rewriting import Action, Buffer, Removed, Rewriter, encoded, items
 from dcmkit.deid.tables import EDITION
 from dcmkit.deid.values import MIME_TYPE, PATIENT_ID, PATIENT_NAME, Subject, Values
 from dcmkit.errors import DcmkitError, ExitCode, InputError, InvalidDataSetError
@@ -173,7 +173,7 @@ class Anonymizer:
     ) -> None:  # fmt: skip
         self.plan, self.pseudonyms, self.rules = plan, pseudonyms, rules
         self.remember = remember
-        self.kept = frozenset(tag for tag, rule in rules.tags.items() if rule.code == "K") if rules else frozenset()
+        self.kept = frozenset(tag for tag, rule in plan.table("", 0).items() if rule.code == "K")
         self.descriptors = rules.descriptors if rules is not None else Descriptors()
 
     def __call__(self, source: Source, *, cleaned: bool = False) -> Anonymized:
@@ -293,7 +293,7 @@ class Known:
     """What is read of an object before anything is decided."""
 
     def __init__(self, data: memoryview, elements: Sequence[RawElement], encoding: Encoding) -> None:
-        self._data, self._big_endian = data, encoding.big_endian
+        self._data, self._encoding = data, encoding
         self._by_tag = {one.tag: one for one in elements}
         self.charset: CharacterSet = character_set(self.text(_CHARACTER_SET))
 
@@ -304,7 +304,7 @@ class Known:
         return bytes(self._data[one.value_start : one.value_start + min(one.length, 4096)])
 
     def _number(self, tag: int) -> int:
-        return int.from_bytes(self._raw(tag)[:2], "big" if self._big_endian else "little")
+        return int.from_bytes(self._raw(tag)[:2], "big" if self._encoding.big_endian else "little")
 
     def text(self, tag: int) -> str:
         """A value of ASCII."""
@@ -315,12 +315,25 @@ class Known:
         return decode_text(self._raw(tag), self.charset)
 
     def identity(self) -> frozenset[str]:
-        """The words that name people, places and cases."""
-        return frozenset(word for tag in _NAMING for word in _words(self.decoded(tag)))
+        """The words that name people, places and cases: all Person Names at any depth among them."""
+        texts = [self.decoded(tag) for tag in _NAMING]
+        texts += [
+            decode_text(raw, self.charset) for raw in _person_names(self._data, self._by_tag.values(), self._encoding)
+        ]
+        return frozenset(word for text in texts for word in _words(text))
 
     def facts(self, header: FileHeader) -> suspicion.Facts:
         """What suspicion wants to know."""
         return suspicion.facts_of(self.text, header.sop_class_uid, header.transfer_syntax_uid, self._number)
+
+
+def _person_names(data: memoryview, elements: Iterable[RawElement], encoding: Encoding) -> Iterator[bytes]:
+    for one in elements:
+        if one.vr == "PN" and one.length != UNDEFINED:
+            yield bytes(data[one.value_start : one.end])
+        elif one.vr == "SQ":
+            for start, end, within in items(data, one, encoding):
+                yield from _person_names(data, walk(data, start, end, within), within)
 
 
 def _words(text: str) -> list[str]:

@@ -81,8 +81,9 @@ def _of_bytes(vr: str, value: bytes, charsets: tuple[str, ...]) -> Iterator[Need
     """Bytes as they were, and the text they are, if they are that."""
     bare = value.strip(_BLANK.encode())
     if vr in _NUMBERS:
-        if len(value) >= 16 and len(set(value)) >= 4:
-            yield Needle(value[:_BLOB], "")
+        piece = _ending(value[:_BLOB])
+        if len(piece) >= 16 and len(set(piece)) >= 4:
+            yield Needle(piece, "")
         return
     if vr in CHARACTER_SET_VRS or vr not in ("OB", "OD", "OF", "OL", "OV", "OW", "UN") or _PRINTABLE.fullmatch(bare):
         text = character_set(charsets[0] if charsets else "").decode(bare[:_TEXT_LIMIT])
@@ -93,10 +94,17 @@ def _of_bytes(vr: str, value: bytes, charsets: tuple[str, ...]) -> Iterator[Need
             yield Needle(bare, text)
         return
     for at in range(0, max(len(value) - _BLOB + 1, 1), _BLOB):
-        piece = value[at : at + _BLOB]
+        piece = _ending(value[at : at + _BLOB])
         if len(piece) >= 16 and len(set(piece)) >= 8:
             yield Needle(piece, "")
             return
+
+
+def _ending(raw: bytes) -> bytes:
+    """As much as ends in something that is not everywhere: zeros are."""
+    while b"\0\0\0\0" in raw[-8:]:
+        raw = raw[:-1]
+    return raw
 
 
 def _forms(vr: str, text: str) -> Iterator[str]:

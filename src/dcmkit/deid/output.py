@@ -11,6 +11,7 @@ import base64
 import hashlib
 import mmap
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,9 @@ from dcmkit.errors import InputError, OutputDirectoryError, OutputError
 
 Buffer = bytes | memoryview
 
+Check = Callable[[memoryview, Callable[[], None]], None]
+"""Is shown a whole file, and what to call when what was read of it is not needed any more."""
+
 UID_NAMES, SHORT_NAMES = "uid", "short"
 WRITTEN, PRESENT = "written", "present"
 _LOCK_NAME = ".dcmkit-anonymize.lock"
@@ -27,6 +31,7 @@ _BLOCK = 1 << 20
 _AT_ONCE = 512
 """Buffers given to the system in one call."""
 _UNKNOWN = "unknown"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 class Written(NamedTuple):
@@ -81,7 +86,7 @@ class Output:
         pieces: Iterable[Buffer],
         source: str = "",
         *,
-        check: Callable[[memoryview], None] | None = None,
+        check: Check | None = None,
     ) -> Written:
         """One object.
 
@@ -100,8 +105,8 @@ class Output:
             with _Unnamed(directory) as new:
                 new.write(pieces)
                 if check is not None:
-                    with new.mapped() as content:
-                        check(content)
+                    with new.mapped() as found:
+                        check(*found)
                 return self._placed(new, target, source)
         except OSError as error:
             raise OutputError(f"the output cannot be written: {error.strerror or error}") from None
@@ -237,10 +242,15 @@ class _Unnamed:
         os.replace(name, target)
 
     @contextmanager
-    def mapped(self) -> Iterator[memoryview]:
-        """What was written."""
-        with mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ) as found, memoryview(found) as view:
-            yield view
+    def mapped(self) -> Iterator[tuple[memoryview, Callable[[], None]]]:
+        """What was written, and how to give back the memory of what has been read of it."""
+        found = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+        try:
+            with memoryview(found) as view:
+                yield view, lambda: found.madvise(mmap.MADV_DONTNEED) if hasattr(mmap, "MADV_DONTNEED") else None
+        finally:
+            with suppress(BufferError):  # whoever searched it still holds a part: it goes with that
+                found.close()
 
     def digest(self) -> str:
         """Of what was written."""
@@ -278,9 +288,9 @@ def deflated(pieces: Iterable[Buffer]) -> Iterator[bytes]:
 
 def _safe(part: str) -> str:
     """A name that is no path; what is none gets one made of it."""
-    if part and len(part) <= 64 and all(char.isascii() and (char.isalnum() or char in ".-_") for char in part):
-        return part if part.strip(".") else _UNKNOWN
-    return short_name(part) if part else _UNKNOWN
+    if _NAME.fullmatch(part):
+        return part
+    return short_name(part) if part.strip(".") else _UNKNOWN
 
 
 def short_name(text: str) -> str:

@@ -9,7 +9,7 @@ through is compared. numpy does that, once there is enough to do to be worth imp
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _MANY = 4096
 """Candidates in one chunk beyond which each string is searched by itself."""
 _MOST = 256
 """Occurrences of one string in a chunk that are told from either end of it, when there are many."""
+_PASSED = 32 * _CHUNK
 _TABLE_SIZE = 1 << 16
 _HASH = 0x9E3779B1
 
@@ -48,10 +49,15 @@ class Strings:
         self.longest = max(map(len, self._strings), default=0)
         self._filter: _Filter | None = None
 
-    def find(self, data: bytes | bytearray | memoryview) -> Iterator[tuple[int, bytes]]:
+    def find(
+        self, data: bytes | bytearray | memoryview, passed: Callable[[], None] | None = None
+    ) -> Iterator[tuple[int, bytes]]:
         """Where each string occurs: offset and string, in no particular order.
 
         Of a string that occurs very often not every place is told.
+
+        Args:
+            passed: called now and then, when what was read is not needed any more.
         """
         if not self._strings:
             return
@@ -62,6 +68,8 @@ class Strings:
             for at, string in self._find(chunk):
                 if at < _CHUNK:
                     yield start + at, string
+            if passed is not None and start % _PASSED == _PASSED - _CHUNK:
+                passed()
 
     def _find(self, chunk: memoryview) -> Iterator[tuple[int, bytes]]:
         global _spent

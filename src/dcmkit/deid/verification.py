@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 from math import log2
@@ -150,6 +150,7 @@ def search(
     kept: Collection[int] = (),
     *,
     moved: bool = False,
+    passed: Callable[[], None] | None = None,
 ) -> list[Finding]:
     """What is left of the removed values in an output: of each attribute the first place in every element.
 
@@ -160,13 +161,14 @@ def search(
         transfer_syntax_uid: of the data set, where there is no file meta.
         kept: tags of elements that were kept because somebody said so; what is found in them is a coincidence.
         moved: dates were moved, so that one may be what another was.
+        passed: called now and then, when what was read is not needed any more.
     """
     used = tuple(dict.fromkeys(charsets))
     strings = Strings(removed.strings(used))
     view = memoryview(output).cast("B")
     places = _LazyPlaces(view, transfer_syntax_uid)
     findings = _Findings(removed, used, len(view), kept, moved)
-    hits = sorted(strings.find(view))
+    hits = sorted(strings.find(view, passed))
     if hits:
         deflated_from = places.deflated_from
         for offset, raw in hits:
