@@ -26,6 +26,7 @@ STRUCTURE_VRS = frozenset({"CS", "AT", "US", "UL", "SS", "SL", "FL", "FD", "IS",
 """What a dummy of a sequence may keep: its structure, and numbers."""
 BYTES = frozenset({"OB", "OW", "OF", "OD", "OL", "OV", "UN", "US", "UL", "SS", "SL", "FL", "FD", "AT"})
 CLEANABLE = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "SQ"})
+CODES = frozenset({0x00080100, 0x00080102, 0x00080103})
 CODING_SCHEMES = frozenset({0x00080102, 0x00080103})
 
 
@@ -267,7 +268,9 @@ class Comparison:
             return
         for number, item in enumerate(element.items, 1):
             for below, leaf in _leaves(item, f"{path}[{number}]"):
-                if self._may_be_kept(leaf, element.tag):
+                if not whole and leaf.tag in CODES:
+                    self.kept.append(leaf.value)  # what is cleaned are texts; a code says what it says
+                elif self._may_be_kept(leaf, element.tag):
                     self._note_removed(leaf, below, whole=False)
                 elif leaf.vr not in STRUCTURE_VRS and leaf.tag not in CODING_SCHEMES:
                     self._note_removed(leaf, below, whole=whole)

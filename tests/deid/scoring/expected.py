@@ -23,6 +23,9 @@ _PIXEL_NOTES = frozenset({0x00280301, 0x00280302, 0x00282110, 0x00282112, 0x0028
 _EITHER = frozenset({0x00080001, 0x04000500, 0x4FFE0001})
 """A retired length, encrypted attributes, MAC parameters: useless once the rest has changed."""
 
+_ETHICS = frozenset({0x00120081, 0x00120082})
+"""Name of the committee (D, type 1C) and number of its approval (X): the one may be there only with the other."""
+
 
 class Expected(NamedTuple):
     """Outcomes that are right, and by which code."""
@@ -53,6 +56,8 @@ def of_standard(tag: int, vr: str, sop_class: str, parent: int, options: frozens
         if group & 0xFF01 == 0x6000:
             return Expected(frozenset({ABSENT, KEEP}), "overlay plane")
         return WALKED if vr == "SQ" else KEPT
+    if tag in _ETHICS and "retain-institution-identity" not in options:
+        return Expected(frozenset({ABSENT, DUMMY}), rule.basic)
     given = {option: rule.options[option] for option in options if option in rule.options}
     if given:
         return _by_options(tag, vr, given)
