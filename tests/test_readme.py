@@ -71,11 +71,13 @@ def test_examples(block, place):
     work, env = place
     port = free_port()
     servers = []
+    directories = []
     exports = ""
     try:
         for command, expected in commands(block.replace("6066", str(port))):
             if command.endswith(" &"):
                 servers.append(start(command[:-2], work, env, port))
+                directories += re.findall(r"-od (\S+)", command)
                 continue
             done = subprocess.run(
                 ["bash", "-c", exports + command], cwd=work, env=env, capture_output=True, text=True, timeout=60
@@ -91,8 +93,8 @@ def test_examples(block, place):
             server.send_signal(signal.SIGTERM)
             server.communicate(timeout=60)
     assert [server.returncode for server in servers] == [0] * len(servers)
-    if servers:
-        assert len(list((work / "archive").rglob("*.dcm"))) == 2
+    for directory in directories:
+        assert len(list((work / directory).rglob("*.dcm"))) == 2
 
 
 def test_there_are_examples():

@@ -30,12 +30,16 @@ def test_temporary_names_are_never_used_twice(tmp_path: Path):
 def test_what_a_dead_process_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     left = Slot(str(tmp_path))
     Path(left.temporary()).write_bytes(b"half")
+    directory = Path(left.path, ".dcmkit-cleaning")
+    directory.mkdir()
+    (directory / "cleaned").write_bytes(b"half")
     left.leave()
     living = Slot(str(tmp_path))
     found = list(abandoned(str(tmp_path)))
     assert found == [(left.path, not slot.boot_id())]
     assert (tmp_path / os.path.basename(left.path)).exists()  # what is in it is the caller's to remove
-    assert clear(left.path) == 1
+    assert clear(left.path) == 2
+    assert os.listdir(left.path) == []
     left = Slot(str(tmp_path))
     left.leave()
     monkeypatch.setattr(slot, "boot_id", lambda: "another")

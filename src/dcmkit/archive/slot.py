@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,11 @@ def clear(path: str) -> int:
     """Remove the objects in a slot; how many there were."""
     objects = [name for name in _names(path) if name != _OWNER]
     for name in objects:
-        disk.remove(os.path.join(path, name))
+        at = os.path.join(path, name)
+        if os.path.isdir(at):  # frames that were being cleaned
+            shutil.rmtree(at, ignore_errors=True)
+        else:
+            disk.remove(at)
     return len(objects)
 
 

@@ -15,7 +15,7 @@ from dcmkit.services.application_entity import ApplicationEntities
 from dcmkit.services.find import FindSCP
 from dcmkit.services.models import MODELS, Model
 from dcmkit.services.retrieve import RetrieveSCP
-from dcmkit.services.server import Forwards, forwarding, serve
+from dcmkit.services.server import Forwards, door, serve
 from dcmkit.services.storage import StorageSCP
 from dcmkit.services.verification import VerificationSCP
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dcmkit.net.listener import Listener
+    from dcmkit.services.anonymizing import Anonymization
     from dcmkit.services.application_entity import Service
     from dcmkit.services.forwarding import Forwarder
     from dcmkit.services.storage import Destination
@@ -72,6 +73,7 @@ def serve_archives(
     *,
     any_title: bool = False,
     forwards: Forwards | None = None,
+    anonymization: Anonymization | None = None,
     on_ready: Callable[[Listener], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -85,6 +87,7 @@ def serve_archives(
         archive: as set for every archive, but for its directory and its quota.
         any_title: the first of `served` answers under every other title too.
         forwards: where what is stored goes next.
+        anonymization: what is done with it before it is stored.
         on_ready: as for `server.serve`.
 
     Raises:
@@ -93,12 +96,11 @@ def serve_archives(
         OutputError: an archive cannot be used.
     """
     archives = _archives(served, archive)
-    doors: dict[str, Destination] = dict(archives)
+    doors: dict[str, Destination] = {}
     forwarders: list[Forwarder] = []
-    if forwards is not None:
-        for place, store in archives.items():
-            doors[place], forwarder = forwarding(store, forwards)
-            forwarders.append(forwarder)
+    for place, store in archives.items():
+        doors[place], more = door(store, forwards, anonymization)
+        forwarders += more
     entities = {
         one.ae_title: _entity(one, archives[_place(one)], doors[_place(one)], targets, offer, association, listener)
         for one in served
@@ -137,7 +139,7 @@ def _archives(served: Sequence[Served], settings: ArchiveSettings) -> dict[str, 
 def _entity(
     served: Served,
     archive: Archive,
-    door: Destination,
+    destination: Destination,
     targets: MoveTargets,
     offer: Offer,
     association: AssociationSettings,
@@ -166,7 +168,7 @@ def _entity(
         require_find=offer.require_find,
     )
     if rights.store:
-        services.append(Guarded(StorageSCP(door, known_only=offer.known_only), served, "store"))
+        services.append(Guarded(StorageSCP(destination, known_only=offer.known_only), served, "store"))
     if rights.retrieve:
         services.append(Guarded(retrieve, served, "retrieve"))
     own = association.replace(calling_ae_title=served.ae_title)

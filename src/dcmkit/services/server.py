@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dcmkit.net.listener import Dispatcher
     from dcmkit.protocol.negotiation import AcceptedContexts
     from dcmkit.protocol.pdu import AssociateAC, AssociateRJ, AssociateRQ
+    from dcmkit.services.anonymizing import Anonymization
     from dcmkit.services.forwarding import Forwarder, Policy, Target
     from dcmkit.services.storage import Destination
     from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
@@ -54,6 +55,7 @@ def serve_storage(
     *,
     known_only: bool = False,
     forwards: Forwards | None = None,
+    anonymization: Anonymization | None = None,
     on_ready: Callable[[Listener], None] | None = None,
 ) -> None:
     """Receive objects until SIGTERM or SIGINT.
@@ -63,6 +65,7 @@ def serve_storage(
         listener, association, archive: as set; no archive receives and forgets.
         known_only: refuse SOP classes the standard does not list.
         forwards: where what is stored goes next.
+        anonymization: what is done with it before it is stored.
         on_ready: called with the listener when it is about to serve; without it signals are handled here.
 
     Raises:
@@ -76,16 +79,28 @@ def serve_storage(
         from dcmkit.archive.store import Archive
 
         archives.append(Archive(archive))
-        destination = archives[0]
-        if forwards is not None:
-            destination, forwarder = forwarding(archives[0], forwards)
-            forwarders.append(forwarder)
+        destination, forwarders = door(archives[0], forwards, anonymization)
     ae = ApplicationEntity((VerificationSCP(), StorageSCP(destination, known_only=known_only)), association, listener)
     serve(port, listener, association, ae, archives, forwarders, on_ready=on_ready)
 
 
-def forwarding(archive: Archive, forwards: Forwards) -> tuple[Destination, Forwarder]:
-    """The door of an archive behind which objects are passed on as well, and who does it."""
+def door(
+    archive: Archive, forwards: Forwards | None, anonymization: Anonymization | None
+) -> tuple[Destination, list[Forwarder]]:
+    """What objects go through on their way into an archive, and who passes them on afterwards."""
+    destination: Destination = archive
+    forwarders: list[Forwarder] = []
+    if forwards is not None:
+        destination, forwarder = _forwarding(archive, forwards)
+        forwarders.append(forwarder)
+    if anonymization is not None:
+        from dcmkit.services.anonymizing import Anonymizing
+
+        destination = Anonymizing(destination, archive, anonymization)
+    return destination, forwarders
+
+
+def _forwarding(archive: Archive, forwards: Forwards) -> tuple[Destination, Forwarder]:
     from dcmkit.archive.removal import remove_files
     from dcmkit.services.forwarding import Forwarder, Forwarding
     from dcmkit.services.spool import Spool

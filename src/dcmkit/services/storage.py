@@ -21,7 +21,10 @@ log = get_logger("services")
 
 
 class IncomingObject(Protocol):
-    """An object being received, as `archive.incoming.Incoming`."""
+    """An object being received, as `archive.incoming.Incoming`.
+
+    One that is stored under another SOP Instance UID has this as `told`, once it is known.
+    """
 
     def begin(self) -> None:
         """Do what can be done before the first piece is there."""
@@ -37,7 +40,10 @@ class IncomingObject(Protocol):
 
 
 class Destination(Protocol):
-    """Where objects go: an archive, or a folder without an index."""
+    """Where objects go: an archive, or a folder without an index.
+
+    One may have `anonymous`: where that is true, the UIDs of what comes are not for the log.
+    """
 
     @property
     def layout(self) -> Layout:
@@ -88,6 +94,7 @@ class StorageSCP:
         self._on_object = on_object
         # Hints name paths, and a layout may put names of patients into those: no patient data in the log.
         self._hints = archive is None or all(attribute.vr == "UI" for attribute in archive.layout.attributes)
+        self._anonymous = bool(getattr(archive, "anonymous", False))
         self.handlers: dict[type[Message], Handler] = {C_STORE_RQ: self._store}
 
     def transfer_syntaxes(self, abstract_syntax: str) -> Sequence[str] | None:
@@ -119,7 +126,7 @@ class StorageSCP:
             offending = None if tag is None else (tag,)
             log.error(
                 "refused %s from %s with status 0x%04X: %s",
-                rq.affected_sop_instance_uid,
+                "an object" if self._anonymous else rq.affected_sop_instance_uid,
                 self._source(association),
                 status,
                 error if self._hints else error.message,
@@ -181,8 +188,9 @@ class StorageSCP:
             raise failure
         assert incoming is not None
         stored = incoming.commit()
+        told: str = getattr(incoming, "told", rq.affected_sop_instance_uid)
         if log.enabled_for(INFO):
-            log.info("%s %s from %s", stored.outcome, rq.affected_sop_instance_uid, self._source(association))
+            log.info("%s %s from %s", stored.outcome, told, self._source(association))
         if stored.message:
-            log.warning("%s: %s", rq.affected_sop_instance_uid, stored.message)
+            log.warning("%s: %s", told, stored.message)
         return stored

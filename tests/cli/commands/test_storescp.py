@@ -17,6 +17,8 @@ import pytest
 
 from dcmkit.cli.commands.storescu import command as storescu
 from dcmkit.dataset.part10 import file_meta, read_file_header
+from dcmkit.deid import keys
+from dcmkit.deid.pseudonyms import Pseudonyms
 from dcmkit.errors import AssociationRejectedError, ExitCode
 from dcmkit.protocol.message import C_STORE_RQ
 from dcmkit.protocol.pdu import PresentationContextRQ
@@ -139,6 +141,32 @@ def test_what_comes_is_passed_on_to_a_node(tmp_path: Path) -> None:
         assert "forwarding to @last: 1 delivered, 0 waiting, 0 failing, 0 dead letters" in running.log
         assert last.stop() == 0
     assert "Doe" not in running.log
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--workers", "2"), ("--layout", "{PatientName}/{SOPInstanceUID}.dcm")]
+)
+def test_what_comes_is_anonymized_and_passed_on(tmp_path: Path, options: tuple[str, ...]) -> None:
+    for number in range(3):
+        write(tmp_path / "in" / f"{number}.dcm", f"1.2.3.1.{number}", study="1.2.3.1")
+    keys.create(str(tmp_path / "key"))
+    pseudonyms = Pseudonyms(keys.read(str(tmp_path / "key")))
+    with receiver(tmp_path / "last") as last:
+        anonymize = ("--anonymize", "basic", "--anonymize-key", str(tmp_path / "key"))
+        forward = ("--forward", f"127.0.0.1:{last.port}")
+        with receiver(tmp_path / "first", *anonymize, *forward, *options) as running:
+            assert send(running.port, tmp_path / "in") == 0
+            assert wait_until(lambda: len(stored(tmp_path / "last")) == 3, 20)
+            assert running.stop() == 0
+        assert last.stop() == 0
+    for directory in ("first", "last"):
+        assert set(stored(tmp_path / directory)) == {pseudonyms.uid(f"1.2.3.1.{number}") for number in range(3)}
+    for path in (tmp_path / "first").rglob("*"):
+        assert "Doe" not in str(path)
+        assert not path.is_file() or b"Doe" not in path.read_bytes()
+    for log in (running.log, last.log):
+        assert "Doe" not in log
+        assert "1.2.3.1." not in log
 
 
 def test_known_only_refuses_private_classes(tmp_path: Path) -> None:
@@ -333,6 +361,8 @@ def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
         ("11112", "--forward", "nobody"),
         ("11112", "--forward-delete"),
         ("11112", "--forward", "pacs:104", "--ignore"),
+        ("11112", "--anonymize", "basic"),
+        ("11112", "--anonymize", "all"),
     ],
 )
 def test_bad_usage(arguments: tuple[str, ...], tmp_path: Path) -> None:

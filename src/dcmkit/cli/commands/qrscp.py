@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from dcmkit.cli.anonymized import AnonymizeSettings, anonymization_of
 from dcmkit.cli.configuration import port_number
 from dcmkit.cli.forwarding import ForwardSettings, forwards_of
 from dcmkit.cli.invocation import Invocation
@@ -160,6 +161,7 @@ class QRSettings(Settings):
     AssociationSettings,
     ArchiveSettings,
     ForwardSettings,
+    AnonymizeSettings,
     tool_defaults={"calling_ae_title": "QRSCP"},
 )
 @click.argument("port", required=False)
@@ -219,6 +221,7 @@ def command(port: str | None, config_file: str, **as_always: bool) -> None:
         build(ArchiveSettings),
         any_title=alone and not listener.check_called_ae_title,
         forwards=forwards_of(build(ForwardSettings), association, run.configuration),
+        anonymization=anonymization_of(build(AnonymizeSettings)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dcmkit.cli.anonymized import AnonymizeSettings, anonymization_of
 from dcmkit.cli.configuration import port_number
 from dcmkit.cli.forwarding import ForwardSettings, forwards_of
 from dcmkit.cli.options import build, invocation, settings_options, tool
@@ -21,6 +22,10 @@ EXAMPLES = (
         "dcmkit storescp 6066 -od router --forward ARCHIVE@192.0.2.10:11112 --forward-delete",
     ),
     (
+        "De-identify what comes, and pass it on",
+        "dcmkit storescp 6066 -od research --anonymize basic --anonymize-key study.key --forward @research",
+    ),
+    (
         "Take objects from two peers only",
         "dcmkit storescp 6066 --allow-calling-ae-title CT1 --allow-calling-ae-title MR1",
     ),
@@ -33,6 +38,7 @@ EXAMPLES = (
     AssociationSettings,
     ArchiveSettings,
     ForwardSettings,
+    AnonymizeSettings,
     tool_defaults={"calling_ae_title": "STORESCP"},
 )
 @click.argument("port")
@@ -55,10 +61,9 @@ def command(port: str, ignore: bool, known_only: bool, **as_always: bool) -> Non
 
     association = build(AssociationSettings)
     forwards = forwards_of(build(ForwardSettings), association, invocation().configuration)
-    if ignore and forwards is not None:
-        raise UsageError(
-            "--ignore stores nothing that could be forwarded", hint="--forward-delete keeps nothing either"
-        )
+    anonymization = anonymization_of(build(AnonymizeSettings))
+    if ignore and (forwards is not None or anonymization is not None):
+        raise UsageError("--ignore stores nothing, so nothing is forwarded or de-identified", hint="leave it out")
     serve_storage(
         port_number(port),
         build(ListenerSettings),
@@ -66,4 +71,5 @@ def command(port: str, ignore: bool, known_only: bool, **as_always: bool) -> Non
         None if ignore else build(ArchiveSettings),
         known_only=known_only,
         forwards=forwards,
+        anonymization=anonymization,
     )
