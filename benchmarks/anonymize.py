@@ -69,7 +69,7 @@ def _gdcmanon(setting: Setting, source: Path) -> Callable[[Path], Command] | Non
 
 def _dicognito(setting: Setting, source: Path) -> Callable[[Path], Command] | None:
     """dicognito over a folder, from its wheel unpacked or as it is installed."""
-    program = "from dicognito.__main__ import main; main()"
+    program = "import sys; from dicognito.__main__ import main; main(sys.argv[1:])"
     if wheel := os.environ.get(DICOGNITO):
         place = setting.scratch / "dicognito"
         if not place.exists():
