@@ -114,3 +114,9 @@ def test_what_vanishes_while_listing_is_a_problem(tree: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert found(tree) == (["a", "b", "f"], ["sub"])
+
+
+def test_dicomdir_is_found_where_it_is_asked_for(tree: Path) -> None:
+    (tree / "sub2" / "DICOMDIR").write_bytes(b"x")
+    assert found(tree / "sub2", directories=True) == (["DICOMDIR", "f"], [])
+    assert found(tree / "sub2", directories=True, pattern="f*") == (["f"], [])

@@ -71,7 +71,7 @@ def run(given: Mapping[str, Any], options: Sequence[str]) -> ExitCode:
     chosen = profile.parse(",".join([given["profile"], *options]))
     pseudonyms = _pseudonyms(given, output, as_file)
     paths = [path for path in find_files(
-        given["paths"], tally.unreadable, recurse=given["recurse"], pattern=given["scan_pattern"]
+        given["paths"], tally.unreadable, recurse=given["recurse"], pattern=given["scan_pattern"], directories=True
     ) if not _is_within(path, given["output"], as_file)]  # fmt: skip
     if not paths and not tally.failed:
         raise NoInputError("no files to anonymize: the directories are empty")
@@ -188,6 +188,8 @@ class Tally:
             say(f"{done.source}: not written: {done.reason}")
         elif done.status == FAILED:
             say(f"{done.source}: {done.reason}")
+        elif done.reason:
+            say(f"{done.output}: {done.reason}")
         for finding in done.findings:
             log.info("%s: %s", done.output, finding)
 

@@ -13,7 +13,9 @@ DICOMDIR = "DICOMDIR"
 Problem = Callable[[str, InputError], None]
 
 
-def find_files(paths: Iterable[str], problem: Problem, *, recurse: bool = True, pattern: str = "") -> Iterator[str]:
+def find_files(
+    paths: Iterable[str], problem: Problem, *, recurse: bool = True, pattern: str = "", directories: bool = False
+) -> Iterator[str]:
     """The files named, and those in the directories named, in the order of their names.
 
     A directory is entered once, however many links lead to it. DICOMDIR files (PS3.10 8.6) describe others and hold
@@ -24,6 +26,7 @@ def find_files(paths: Iterable[str], problem: Problem, *, recurse: bool = True, 
         problem: called with a path and what is wrong with it.
         recurse: enter directories below the directories named.
         pattern: only files below directories whose names match this (`*`, `?`, `[...]`); empty is all.
+        directories: leave no DICOMDIR out.
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
@@ -33,19 +36,19 @@ def find_files(paths: Iterable[str], problem: Problem, *, recurse: bool = True, 
             problem(path, _error(error))
             continue
         if stat.S_ISDIR(found.st_mode):
-            yield from _below(path, problem, seen, recurse, _matcher(pattern))
+            yield from _below(path, problem, seen, recurse, _matcher(pattern, directories))
         elif stat.S_ISREG(found.st_mode):
             yield path
         else:
             problem(path, InputError("is not a regular file"))
 
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
+def _matcher(pattern: str, directories: bool) -> Callable[[str], bool]:
     if not pattern:
-        return lambda name: True
+        return lambda name: directories or name != DICOMDIR
     from fnmatch import fnmatchcase
 
-    return lambda name: fnmatchcase(name, pattern)
+    return lambda name: (directories or name != DICOMDIR) and fnmatchcase(name, pattern)
 
 
 def _below(
@@ -69,7 +72,7 @@ def _below(
             try:
                 if entry.is_dir():
                     directories.append(entry.path)
-                elif not matches(entry.name) or entry.name == DICOMDIR:
+                elif not matches(entry.name):
                     continue
                 elif entry.is_file():
                     yield entry.path

@@ -5,6 +5,7 @@ Nothing depends on which worker takes a file, or when: pseudonyms come from the 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from dcmkit.dataset.dictionary import keyword_of
 from dcmkit.dataset.values import character_set, decode_text
 from dcmkit.deid.cleaning import cleaned_pieces
 from dcmkit.deid.descriptors import Descriptors
-from dcmkit.deid.engine import Anonymized, Anonymizer, QuarantinedError, Source, pixel_pieces
+from dcmkit.deid.engine import DIRECTORY_SOP_CLASS, Anonymized, Anonymizer, QuarantinedError, Source, pixel_pieces
 from dcmkit.deid.output import Output, Written, deflated
 from dcmkit.deid.profile import Plan
 from dcmkit.deid.pseudonyms import Pseudonyms, Record
@@ -32,6 +33,8 @@ WRITTEN, PRESENT, QUARANTINED, FAILED = "written", "present", "quarantined", "fa
 _PATIENT_GROUP = 0x0010
 _NUMBERS_OF_CASES = frozenset({0x00080050, 0x00200010, 0x00401001, 0x00400009, 0x00321001})
 _DESCRIBING_VRS = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "CS"})
+_DIRECTORY = "a DICOMDIR names files as --names short calls them: say so, or make a new one of the output"
+_ONE_DIRECTORY = "an output has one DICOMDIR, and another one was first: give each medium an output of its own"
 _TOGETHER = 16
 """Files a worker is given at once."""
 
@@ -59,10 +62,11 @@ class Done(NamedTuple):
 
     Attributes:
         status: `WRITTEN`, `PRESENT`, `QUARANTINED` or `FAILED`.
-        reason: why it was quarantined or failed.
+        reason: why it was quarantined or failed, or what is not in a directory that was written.
         actions: path, action and rule of each attribute that changed.
         counts: attributes by action.
         findings: what `verify` found.
+        directory: whether it names other files, and waits until all of them are written.
     """
 
     source: str
@@ -73,6 +77,7 @@ class Done(NamedTuple):
     actions: tuple[tuple[str, str, str], ...] = ()
     counts: tuple[tuple[str, int], ...] = ()
     findings: tuple[str, ...] = ()
+    directory: bool = False
 
 
 class Worker:
@@ -84,9 +89,16 @@ class Worker:
 
     def __call__(self, path: str) -> Done:
         """One file; never raises for what is wrong with it."""
+        return self._told_of_errors(path, self._one)
+
+    def directory(self, path: str) -> Done:
+        """A DICOMDIR, whose files are in the output."""
+        return self._told_of_errors(path, self._directory)
+
+    def _told_of_errors(self, path: str, take: Callable[[str, Source], Done]) -> Done:
         try:
             with Source(path) as source:
-                return self._one(path, source)
+                return take(path, source)
         except QuarantinedError as error:
             return Done(path, QUARANTINED, reason=str(error))
         except OutputError as error:
@@ -98,8 +110,27 @@ class Worker:
 
     def _one(self, path: str, source: Source) -> Done:
         job = self._job
+        if source.header.sop_class_uid == DIRECTORY_SOP_CLASS:
+            return Done(path, QUARANTINED, reason=_DIRECTORY, directory=True)
         boxes = self._anonymizer.boxes(source, job.boxes)
         made = self._anonymizer(source, cleaned=bool(boxes))
+        with ExitStack() as stack:
+            pieces: Iterable[Buffer] = file_pieces(source, made)
+            if boxes or made.needs_cleaning(source):
+                pieces = stack.enter_context(cleaned_pieces(path, made, boxes, job.output.room()))
+            return self._written(path, made, pieces, job.output)
+
+    def _directory(self, path: str, source: Source) -> Done:
+        from dcmkit.deid.directory import NAME, Directory
+
+        output = self._job.output
+        made, left_out = Directory(self._anonymizer, output)(source)
+        target = Output(os.path.join(output.path, NAME), single=True)
+        done = self._written(path, made, file_pieces(source, made), target)
+        return done if done.reason else done._replace(reason=left_out)
+
+    def _written(self, path: str, made: Anonymized, pieces: Iterable[Buffer], output: Output) -> Done:
+        job = self._job
         findings: list[Finding] = []
 
         def check(content: memoryview, forget: Callable[[], None]) -> None:
@@ -112,14 +143,10 @@ class Worker:
             if any(finding.kind == LEAK for finding in findings):
                 raise _LeakError
 
-        with ExitStack() as stack:
-            pieces: Iterable[Buffer] = file_pieces(source, made)
-            if boxes or made.needs_cleaning(source):
-                pieces = stack.enter_context(cleaned_pieces(path, made, boxes, job.output.room()))
-            try:
-                written = job.output.write(made.place, pieces, path, check=check if job.verify else None)
-            except _LeakError:
-                return self._told(path, made, Written("", QUARANTINED), findings)
+        try:
+            written = output.write(made.place, pieces, path, check=check if job.verify else None)
+        except _LeakError:
+            written = Written("", QUARANTINED)
         return self._told(path, made, written, findings)
 
     def _told(self, path: str, made: Anonymized, written: Written, findings: Sequence[Finding]) -> Done:
@@ -184,15 +211,22 @@ def named(tag: int) -> str:
 def anonymize(paths: Iterable[str], job: Job, *, workers: int = 1) -> Iterator[Done]:
     """What becomes of each file, in the order they are finished.
 
+    A DICOMDIR comes after all that it may name; one of a run is written.
+
     Args:
         workers: processes; 1 is this one alone. What they recorded is added to `job.pseudonyms.record`.
     """
-    if workers > 1:
-        yield from _by_processes(paths, job, workers)
-        return
-    worker = Worker(job)
-    for path in paths:
-        yield worker(path)
+    directories = []
+    for done in _by_processes(paths, job, workers) if workers > 1 else map(Worker(job), paths):
+        if done.directory and job.output.fits_directory:
+            directories.append(done.source)
+        else:
+            yield done
+    written = False
+    for path in sorted(directories):
+        done = Done(path, QUARANTINED, reason=_ONE_DIRECTORY) if written else Worker(job).directory(path)
+        written = written or done.status in (WRITTEN, PRESENT)
+        yield done
 
 
 def _by_processes(paths: Iterable[str], job: Job, workers: int) -> Iterator[Done]:

@@ -58,6 +58,11 @@ class Output:
         self.path, self._names, self._single = path, names, single
         self._made: set[str] = set()
 
+    @property
+    def fits_directory(self) -> bool:
+        """Whether a DICOMDIR can name its files (PS3.10 8.2)."""
+        return self._names == SHORT_NAMES and not self._single
+
     def room(self) -> str:
         """The directory where a file may wait until it gets its name.
 
