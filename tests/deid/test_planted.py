@@ -71,8 +71,8 @@ def flags(options: tuple[str, ...]) -> list[str]:
 
 
 def tree_of(directory: Path) -> dict[str, bytes]:
-    """All files with what is in them."""
-    return {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+    """All objects with what is in them."""
+    return {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*.dcm")}
 
 
 @pytest.mark.parametrize("options", [(), *((option,) for option in ALONE), *TOGETHER], ids="+".join)

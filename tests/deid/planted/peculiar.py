@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import date
 from pathlib import Path
 from struct import pack
@@ -148,4 +149,6 @@ def media(root: Path, planter: Planter) -> list[str]:
         data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         files.add(data_set)
     files.write(root / "media")
+    del files
+    gc.collect()  # its temporary directory goes here, with the warning of that
     return [path.relative_to(root).as_posix() for path in sorted((root / "media").rglob("*")) if path.is_file()]
