@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from dcmkit.services.delivery import DELIVERED, FAILED, GONE, REFUSED, UNTRIED, 
 from dcmkit.services.forwarding import Forwarder, Forwarding, Policy, Target
 from dcmkit.services.spool import DEAD, FAILING, WAITING, Failure, Spool
 from dcmkit.settings import ArchiveSettings
-from tests.archive.objects import CT, EXPLICIT, image, visible
+from tests.archive.objects import CT, EXPLICIT, image
 from tests.services.objects import fresh_uid, until
 
 QUICK = Policy(attempts=2, longest_delay=0.01)
@@ -273,6 +274,12 @@ def test_delays_grow_to_a_limit_and_are_not_the_same_for_all() -> None:
 
 
 # --- behind an archive ---
+
+
+def visible(root: Path) -> list[str]:
+    """The files an archive shows, while some of them are being removed."""
+    found = [os.path.join(directory, name) for directory, _, names in os.walk(root) for name in names]
+    return [path for path in found if ".dcmkit" not in path]
 
 
 def commit(door: Forwarding, uid: str, **how: str) -> Stored:

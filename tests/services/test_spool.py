@@ -163,6 +163,24 @@ def test_what_waits_is_needed(spool: Spool) -> None:
         spool.needs(["1"])
 
 
+def test_only_promises_wait_for_the_disk(spool: Spool) -> None:
+    said: list[str] = []
+    put(spool, "1")
+    put(spool, "2", removable=True)
+    with spool._using() as connection:
+        connection.set_trace_callback(said.append)
+    first, second = spool.due(A, 9)
+    spool.settle(A, [first], [])
+    assert "PRAGMA synchronous = NORMAL" in said
+    said.clear()
+    spool.settle(A, [second], [])  # its file goes after that, and must not be missed
+    put(spool, "3")
+    assert not any("synchronous" in one for one in said)
+    with spool._using() as connection:
+        connection.set_trace_callback(None)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 # --- destinations ---
 
 

@@ -37,6 +37,8 @@ _SETTLE_AFTER, _SETTLE_EVERY = 100, 0.5
 """Deliveries, and seconds, after which their outcomes are written down: what a kill forgets is delivered again."""
 _POLL = 0.25
 """Seconds between looks into the spool: other processes write to it too."""
+_CLEAR_AFTER, _CLEAR_EVERY = 100, 0.5
+"""Objects, and seconds, after which files that have been delivered everywhere are removed together."""
 _TELL_EVERY = 10.0
 _LOOK_EVERY = 30.0
 _GRACE = 10.0
@@ -184,7 +186,8 @@ class Courier:
         self._stopping = threading.Event()
         self._lock_fd = -1
         self._delivered = self._untold = self._errors = 0
-        self._told = self._looked = float("-inf")
+        self._told = self._looked = self._cleared = float("-inf")
+        self._removable: list[str] = []
         self._thread = threading.Thread(target=self._run, name=f"forward {target.name}", daemon=True)
 
     def start(self) -> None:
@@ -214,6 +217,7 @@ class Courier:
                     self._news.wait(_POLL)
                     self._news.clear()
             if self._lock_fd >= 0:
+                self._clear(0.0)
                 self._tell()
         except DcmkitError as error:
             log.error("forwarding to %s: %s", self._name, error)
@@ -270,6 +274,8 @@ class Courier:
             reason, told = str(error), error.message
         finally:
             round_.settle()
+        self._removable += round_.removable
+        self._clear(_CLEAR_EVERY)
         self._delivered += round_.delivered
         self._untold += round_.delivered
         reason, told = reason or round_.unreachable, told or round_.unreachable_told
@@ -289,6 +295,7 @@ class Courier:
 
     def _look_around(self) -> None:
         """Nothing is to be done: say what was done; see to what an interrupted run or a changed clock has left."""
+        self._clear(_CLEAR_EVERY)
         if self._untold:
             self._tell()
         if time.monotonic() > self._looked + _LOOK_EVERY:
@@ -297,6 +304,19 @@ class Courier:
             remove = self._forwarder.remove
             while remove is not None and self._spool.clear(remove):
                 pass
+
+    def _clear(self, every: float) -> None:
+        """Remove the files of what has been delivered everywhere, if that has waited long enough."""
+        remove, now = self._forwarder.remove, time.monotonic()
+        if not self._removable or (len(self._removable) < _CLEAR_AFTER and now < self._cleared + every):
+            return
+        paths, self._removable, self._cleared = self._removable, [], now
+        try:
+            for at in range(0, len(paths) if remove is not None else 0, _CLEAR_AFTER):
+                assert remove is not None
+                self._spool.clear(remove, paths[at : at + _CLEAR_AFTER])
+        except DcmkitError as error:  # tried again when there is nothing to deliver
+            log.error("what has been delivered cannot be removed: %s", error.message)
 
     def _tell(self) -> None:
         """The figures."""
@@ -320,6 +340,7 @@ class _Round:
     Attributes:
         paths: the files, absolute.
         delivered: how many are there.
+        removable: the paths of those that are to be removed once all have them.
         unreachable, unreachable_told: why the destination could not be reached any more, and the same for the log.
     """
 
@@ -332,6 +353,7 @@ class _Round:
         self._settled = time.monotonic()
         self.paths = list(self._entries)
         self.delivered = 0
+        self.removable: list[str] = []
         self.unreachable = self.unreachable_told = ""
 
     def report(self, path: str, outcome: Outcome) -> None:
@@ -359,16 +381,11 @@ class _Round:
             log.warning("%s to %s: attempt %d: %s", uid, self._name, attempts, outcome.told)
 
     def settle(self) -> None:
-        """Write it down, and remove the files of what has been delivered everywhere. Raises: OutputError."""
+        """Write it down. Raises: OutputError."""
         done, failed = self._done, self._failed
         if not done and not failed:
             return
         self._done, self._failed = [], []
         self._settled = time.monotonic()
         self._spool.settle(self._name, done, failed)
-        removable = [entry.path for entry in done if entry.removable]
-        if removable and self._forwarder.remove is not None:
-            try:
-                self._spool.clear(self._forwarder.remove, removable)
-            except DcmkitError as error:  # tried again when there is nothing to deliver
-                log.error("what has been delivered cannot be removed: %s", error.message)
+        self.removable += [entry.path for entry in done if entry.removable]

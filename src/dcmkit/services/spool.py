@@ -186,9 +186,16 @@ class Spool:
                 raise _translated(error, self.path) from None
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction. Raises: OutputError, SpoolError; nothing is changed then."""
+    def _writing(self, *, relaxed: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction; a relaxed one may be forgotten in a power cut.
+
+        Raises:
+            OutputError, SpoolError: nothing is changed.
+        """
+        relaxed = relaxed and self._synchronous == "FULL"
         with self._using() as connection:
+            if relaxed:
+                connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -197,6 +204,9 @@ class Spool:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            finally:
+                if relaxed:
+                    connection.execute("PRAGMA synchronous = FULL")
 
     # --- adding --------------------------------------------------------------------------------------------------
 
@@ -270,7 +280,7 @@ class Spool:
     def hurry(self, destination: str, longest: float) -> None:
         """Whatever waits longer than it can be meant to, since the clock was set back, is due."""
         now = time.time()
-        with self._writing() as connection:
+        with self._writing(relaxed=True) as connection:
             connection.execute(
                 f"UPDATE entry SET next_attempt = ? WHERE destination = ? AND state = '{WAITING}'"  # noqa: S608
                 " AND next_attempt > ? AND (attempts = 0 OR next_attempt > ?)",
@@ -278,8 +288,11 @@ class Spool:
             )
 
     def settle(self, destination: str, delivered: Sequence[Entry], failed: Sequence[Failure]) -> None:
-        """Write down how deliveries ended; what came anew meanwhile stays as it is."""
-        with self._writing() as connection:
+        """Write down how deliveries ended; what came anew meanwhile stays as it is.
+
+        In a power cut that may be forgotten, and the objects are delivered again; but not where files go then.
+        """
+        with self._writing(relaxed=not any(entry.removable for entry in delivered)) as connection:
             for entry in delivered:
                 sql = f"UPDATE entry SET state = '{DELIVERED}'" if entry.removable else "DELETE FROM entry"  # noqa: S608
                 connection.execute(f"{sql} WHERE id = ? AND version = ?", (entry.id, entry.version))
@@ -299,7 +312,7 @@ class Spool:
 
     def hold(self, destination: str, failures: int, next_attempt: float, reason: str) -> None:
         """A destination is to be left alone until `next_attempt`; or is well again, with 0 failures."""
-        with self._writing() as connection:
+        with self._writing(relaxed=True) as connection:
             connection.execute(
                 "INSERT INTO destination VALUES (?, ?, ?, ?, 0) ON CONFLICT (name) DO UPDATE SET"
                 " failures = excluded.failures, next_attempt = excluded.next_attempt, reason = excluded.reason",
