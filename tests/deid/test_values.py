@@ -65,6 +65,8 @@ def test_dates_are_shifted_and_times_stay() -> None:
     made = changed("CD", 0x00080020, "DA", b"20200229")
     assert made not in (None, b"20200229")
     assert changed("CD", 0x00080030, "TM", b"101112.5") is None
+    assert changed("CD", 0x00080201, "SH", b"-0330 ") is None
+    assert changed("CD", 0x00080201, "SH", b"Smith ") == b"+0000 "
     for vr in ("DA", "TM", "DT"):
         malformed = changed("CD", 0x00080020, vr, b"Smith's birthday")
         assert malformed
@@ -73,7 +75,8 @@ def test_dates_are_shifted_and_times_stay() -> None:
 
 def test_text_loses_what_is_not_known_to_be_harmless() -> None:
     assert changed("CT", 0x0008103E, "LO", "Kopf Müller CT 1.5mm".encode()) == _even("Kopf CT 1.5mm")
-    assert changed("CT", 0x0008103E, "LO", b"Brain") == b""  # it is a name in this object
+    assert changed("CT", 0x0008103E, "LO", b"Brain") == b"Removed "  # it is a name in this object
+    assert changed("CT", 0x00280301, "CS", b"SMITH ") == b"REMOVED "
     assert changed("CT", 0x00081070, "PN", b"Jones") == _even(PSEUDONYMS.name("Jones"))
     assert changed("CT", 0x00340007, "OB", b"Jones ") == b""
 

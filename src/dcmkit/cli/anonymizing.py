@@ -14,7 +14,7 @@ from dcmkit.cli.report import ReportError
 from dcmkit.dataset.files import find_files
 from dcmkit.deid import keys, mapping, profile
 from dcmkit.deid.batch import FAILED, PRESENT, QUARANTINED, WRITTEN, Done, Job, anonymize
-from dcmkit.deid.output import Output
+from dcmkit.deid.output import Claim, Output
 from dcmkit.deid.profile import Plan
 from dcmkit.deid.pseudonyms import Pseudonyms, Record
 from dcmkit.deid.tables import EDITION
@@ -50,6 +50,13 @@ def list_profile(form: str) -> ExitCode:
     ]
     emit(rows, ("name", "code", "meaning", "edition"), form)
     return ExitCode.DONE
+
+
+def check(given: Mapping[str, Any], options: Sequence[str]) -> ExitCode:
+    """Tell what could identify somebody, and write nothing."""
+    from dcmkit.cli import checking
+
+    return checking.run(given, options, _rules(given["rules"]), _boxes(given["blank"]))
 
 
 def run(given: Mapping[str, Any], options: Sequence[str]) -> ExitCode:
@@ -206,11 +213,20 @@ class Report:
     """What was done with each file and by which rule; readable by its owner only, for it names the inputs."""
 
     def __init__(self, path: str, job: Job) -> None:
-        self._path, self._text = path, path.endswith(".txt")
+        self._path, self._text, self._output = path, path.endswith(".txt"), job.output
         self._file: IO[str] | None = None
+        self._claims: dict[str, list[tuple[str, str, Claim]]] = {}
         self._first = True
         if not path:
             return
+        self._open(path)
+        head = {"edition": EDITION, "profile": ["basic", *job.plan.profile.options], "verified": job.verify}
+        if self._text:
+            self._write(f"PS3.15 {EDITION}, {job.plan.profile}\n")
+        else:
+            self._write(json.dumps(head)[:-1] + ', "files": [')
+
+    def _open(self, path: str) -> None:
         try:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
             with suppress(OSError, AttributeError):
@@ -218,16 +234,13 @@ class Report:
             self._file = open(fd, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - close()
         except OSError as error:
             raise self._error(error) from None
-        head = {"edition": EDITION, "profile": ["basic", *job.plan.profile.options], "verified": job.verify}
-        if self._text:
-            self._write(f"PS3.15 {EDITION}, {job.plan.profile}\n")
-        else:
-            self._write(json.dumps(head)[:-1] + ', "files": [')
 
     def add(self, done: Done) -> None:
         """A file."""
         if self._file is None:
             return
+        if done.claim is not None:
+            self._claims.setdefault(done.claim.name, []).append((done.source, done.output, done.claim))
         if self._text:
             self._write("\n" + "\n".join(_lines(done)) + "\n")
             return
@@ -249,6 +262,49 @@ class Report:
             self._write("\n" + ", ".join(f"{count} {status}" for status, count in totals.items()) + "\n")
         else:
             self._write('\n], "totals": ' + json.dumps(totals) + "}\n")
+        self._close()
+        moved = self._moved()
+        if moved:
+            self._rewrite(moved)
+
+    def _moved(self) -> dict[str, tuple[str, str]]:
+        """Old and new name of outputs that made room for another of the same SOP Instance UID, by source."""
+        moved = {}
+        for claims in self._claims.values():
+            if len(claims) > 1:
+                finals = self._output.final_names(claim for _, _, claim in claims)
+                moved.update({
+                    source: (path, final)
+                    for (source, path, _), final in zip(claims, finals, strict=True)
+                    if path != final
+                })  # fmt: skip
+        return moved
+
+    def _rewrite(self, moved: Mapping[str, tuple[str, str]]) -> None:
+        """Correct the names in what was written already."""
+        try:
+            with open(self._path, encoding="utf-8", errors="surrogateescape") as written:
+                self._open(f"{self._path}.part")
+                for line in written:
+                    self._write(self._corrected(line, moved))
+            self._close()
+            os.replace(f"{self._path}.part", self._path)
+        except OSError as error:
+            raise self._error(error) from None
+
+    def _corrected(self, line: str, moved: Mapping[str, tuple[str, str]]) -> str:
+        if self._text:
+            source, found, old = line.rstrip("\n").partition(f": {WRITTEN} as ")
+            if found and moved.get(source, ("",))[0] == old:
+                return f"{source}{found}{moved[source][1]}\n"
+        elif line.startswith('{"source": '):
+            row = json.loads(line.rstrip(",\n"))
+            if row["source"] in moved:
+                row["output"] = moved[row["source"]][1]
+                return json.dumps(row) + line[len(line.rstrip(",\n")) :]
+        return line
+
+    def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             try:

@@ -17,7 +17,7 @@ from dcmkit.dataset.values import character_set, decode_text
 from dcmkit.deid.cleaning import cleaned_pieces
 from dcmkit.deid.descriptors import Descriptors
 from dcmkit.deid.engine import DIRECTORY_SOP_CLASS, Anonymized, Anonymizer, QuarantinedError, Source, pixel_pieces
-from dcmkit.deid.output import Output, Written, deflated
+from dcmkit.deid.output import Claim, Output, Written, deflated
 from dcmkit.deid.profile import Plan
 from dcmkit.deid.pseudonyms import Pseudonyms, Record
 from dcmkit.deid.rewriting import Action, Buffer
@@ -66,6 +66,7 @@ class Done(NamedTuple):
         actions: path, action and rule of each attribute that changed.
         counts: attributes by action.
         findings: what `verify` found.
+        claim: on the name of the output.
         directory: whether it names other files, and waits until all of them are written.
     """
 
@@ -77,6 +78,7 @@ class Done(NamedTuple):
     actions: tuple[tuple[str, str, str], ...] = ()
     counts: tuple[tuple[str, int], ...] = ()
     findings: tuple[str, ...] = ()
+    claim: Claim | None = None
     directory: bool = False
 
 
@@ -117,6 +119,7 @@ class Worker:
         with ExitStack() as stack:
             pieces: Iterable[Buffer] = file_pieces(source, made)
             if boxes or made.needs_cleaning(source):
+                made.note_pixels("regions" if boxes else "overlays" if made.overlay_bits else "comments in codestreams")
                 pieces = stack.enter_context(cleaned_pieces(path, made, boxes, job.output.room()))
             return self._written(path, made, pieces, job.output)
 
@@ -146,7 +149,7 @@ class Worker:
         try:
             written = output.write(made.place, pieces, path, check=check if job.verify else None)
         except _LeakError:
-            written = Written("", QUARANTINED)
+            written = Written("", QUARANTINED, Claim(""))
         return self._told(path, made, written, findings)
 
     def _told(self, path: str, made: Anonymized, written: Written, findings: Sequence[Finding]) -> Done:
@@ -158,7 +161,15 @@ class Worker:
         actions = tuple(map(told, made.actions)) if self._job.detailed else ()
         found = tuple(f"{one.kind}: {named(one.removed)} in {one.found_in}" for one in findings)
         return Done(
-            path, written.status, written.path, reason, made.sop_instance_uid, actions, tuple(counts.items()), found
+            path,
+            written.status,
+            written.path,
+            reason,
+            made.sop_instance_uid,
+            actions,
+            tuple(counts.items()),
+            found,
+            written.claim if written.path else None,
         )
 
 

@@ -35,19 +35,19 @@ RECORDS_LIMIT = 1 << 18
 RECORDS = 0x00041220
 FILE_ID = 0x00041500
 FILE_SET_ID = 0x00041130
-_DESCRIBING = frozenset({FILE_SET_ID, 0x00041141})
+DESCRIBING = frozenset({FILE_SET_ID, 0x00041141})
 _CHARACTER_SET = 0x00080005
 _FIRST = 0x00041200
 _NEXT, _IN_USE, _LOWER, _TYPE = 0x00041400, 0x00041410, 0x00041420, 0x00041430
 _SHARED, _REFERENCES = 0x00041504, 0x00041600
 _FILE_SOP_CLASS, _FILE_INSTANCE, _LAST_OF_FILE = 0x00041510, 0x00041511, 0x0004151A
-_LINKS = frozenset({0x00040000, _NEXT, _IN_USE, _LOWER, _SHARED, _REFERENCES})
+LINKS = frozenset({0x00040000, _NEXT, _IN_USE, _LOWER, _SHARED, _REFERENCES})
 _SOP_INSTANCE_UID, _STUDY_UID, _SERIES_UID, _BIRTH_DATE = 0x00080018, 0x0020000D, 0x0020000E, 0x00100030
 _NOBODYS = frozenset({"PRIVATE", "MRDR"})
 """Records whose meaning only their maker knows, and those that others lead to in place of a file (retired)."""
 _LINKS_OF = Struct("<HH2sHLHH2sHHHH2sHL")
 _ITEM = Struct("<HHL")
-_SHORT_NAME = re.compile(r"[A-Z2-7]{8}")
+SHORT_NAME = re.compile(r"[A-Z2-7]{8}")
 _HINT = "make a new one of the output, for example with dcmmkdir"
 _SOURCE = "directory"
 _NOBODY = Patient("", "", 0)
@@ -113,16 +113,22 @@ class Record:
 
 
 class Tree:
-    """The records of a directory that are in use, each after the one above it.
+    """The records of a directory.
+
+    Args:
+        follow: where offsets lead.
 
     Attributes:
+        all: in the order they lie there.
+        records: with `follow` those in use, each after the one above it.
         lost: how many name a file and are not among them, although they are in use.
 
     Raises:
         InvalidDataSetError: they cannot be followed.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, follow: bool = True) -> None:
+        self.lost = 0
         self.data = data = source.data
         self.encoding = guess(data, source.start, len(data), encoding_of(source.header.transfer_syntax_uid))
         self.top = RawElements(data, self.encoding, walk(data, source.start, len(data), self.encoding))
@@ -133,7 +139,7 @@ class Tree:
                 if number > RECORDS_LIMIT:
                     raise InvalidDataSetError(f"the directory has more than {RECORDS_LIMIT} records", hint=_HINT)
                 self.all.append(Record(data, number, start, end, within))
-        self.records = self._linked(self.top.unsigned(_FIRST) or 0)
+        self.records = self._linked(self.top.unsigned(_FIRST) or 0) if follow else []
 
     def _linked(self, first: int) -> list[Record]:
         by_offset = {record.start - _ITEM.size: record for record in self.all}
@@ -162,7 +168,7 @@ class Tree:
     def elements(self, record: Record) -> list[RawElement]:
         """The elements of a record, in order, without links; those that name its file from where they are."""
         own = walk(self.data, record.start, record.end, record.encoding)
-        found = [one for one in own if one.tag not in _LINKS and (record.file is record or not _of_file(one.tag))]
+        found = [one for one in own if one.tag not in LINKS and (record.file is record or not _of_file(one.tag))]
         if record.file is not record:
             shared = record.file
             others = walk(self.data, shared.start, shared.end, shared.encoding)
@@ -267,7 +273,7 @@ def _short_paths(directory: str, depth: int, above: tuple[str, ...] = ()) -> Ite
     except OSError:
         return
     for entry in entries:
-        if _SHORT_NAME.fullmatch(entry.name):
+        if SHORT_NAME.fullmatch(entry.name):
             path = (*above, entry.name)
             if depth == 1 and entry.is_file():
                 yield path
@@ -370,7 +376,7 @@ class Rewriting:
         for one in tree.top:
             if one.tag >> 16 != FILE_ID >> 16:
                 others.append(one)
-            elif one.tag in _DESCRIBING and one.length:
+            elif one.tag in DESCRIBING and one.length:
                 self.actions.append(Action((), one.tag, Rule("Z" if one.tag == FILE_SET_ID else "X", _SOURCE)))
                 self.removed.append((one.vr, bytes(tree.data[one.value_start : one.end]), one.tag))
         rewriter = Rewriter(

@@ -47,6 +47,7 @@ _BY_VR = {
 
 _BY_TAG = {
     0x00080060: b"OT",  # Modality: other (PS3.3 C.7.3.1.1.1)
+    0x00080102: b"99ANON",  # Coding Scheme Designator of codes that are nobody's (PS3.3 8.2)
     0x00080201: b"+0000 ",  # Timezone Offset From UTC, an SH with a form of its own (PS3.3 C.12.1.1.8)
     0x00100040: b"O ",  # Patient's Sex: M, F, O (C.7.1.1)
     0x00102203: b"UNALTERED ",  # Patient's Sex Neutered (C.7.1.1)

@@ -28,7 +28,7 @@ from dcmkit.dataset.raw import (
 from dcmkit.dataset.values import CharacterSet, character_set, decode_text, fold
 from dcmkit.deid import comments, suspicion
 from dcmkit.deid.descriptors import Descriptors
-from dcmkit.deid.profile import Plan
+from dcmkit.deid.profile import Plan, Rule
 from dcmkit.deid.pseudonyms import Patient, Pseudonyms
 from dcmkit.deid.rewriting import Action, Buffer, Removed, Rewriter, encoded, items
 from dcmkit.deid.tables import EDITION
@@ -46,7 +46,7 @@ _FORGET_AFTER = 32 << 20
 _INFLATED_LIMIT = 1 << 31
 _PIXEL_ELEMENTS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _JPEG_XL = frozenset({"1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112"})
-_SOP_INSTANCE_UID = 0x00080018
+_SOP_INSTANCE_UID, _TRAILING_PADDING = 0x00080018, 0xFFFCFFFC
 _STUDY_UID, _SERIES_UID = 0x0020000D, 0x0020000E
 _CHARACTER_SET, _BIRTH_DATE = 0x00080005, 0x00100030
 _IDENTITY_REMOVED, _METHOD, _METHOD_CODES = 0x00120062, 0x00120063, 0x00120064
@@ -133,6 +133,7 @@ class Anonymized(NamedTuple):
         pieces: of the data set before the pixel data, and after them.
         pixels: where the element of the pixel data is; None where there is none.
         place: pseudonyms of the patient, and the new Study, Series and SOP Instance UID.
+        actions: what was done; pixel data are added when they are read.
         overlay_bits: bit positions within samples that overlays left behind.
     """
 
@@ -144,12 +145,17 @@ class Anonymized(NamedTuple):
     sop_instance_uid: str
     transfer_syntax_uid: str
     place: tuple[str, str, str, str]
-    actions: Sequence[Action]
+    actions: list[Action]
     removed: Sequence[Removed]
     charsets: tuple[str, ...]
     encoding: Encoding
     facts: suspicion.Facts
     overlay_bits: tuple[int, ...] = ()
+
+    def note_pixels(self, why: str) -> None:
+        """Tell that the pixel data are not as they were."""
+        if self.pixels is not None:
+            self.actions.append(Action((), self.pixels.tag, Rule("C", why)))
 
     def needs_cleaning(self, source: Source) -> bool:
         """Whether its frames cannot stay where they lie: overlays are in their samples, or comments within
@@ -343,8 +349,8 @@ def _words(text: str) -> list[str]:
 def listed(
     data: memoryview, start: int, encoding: Encoding, transfer_syntax_uid: str
 ) -> tuple[list[RawElement], RawElement | None]:
-    """The elements of the top level, and which of them is the pixel data."""
-    found = list(walk(data, start, len(data), encoding, stop=_PIXEL_ELEMENTS))
+    """The elements of the top level up to the trailing padding, and which of them is the pixel data."""
+    found = list(_up_to_padding(walk(data, start, len(data), encoding, stop=_PIXEL_ELEMENTS)))
     pixels = next((one for one in reversed(found) if one.tag in _PIXEL_ELEMENTS), None)
     if pixels is not None and pixels.end < 0:
         if not is_encapsulated(transfer_syntax_uid):
@@ -354,8 +360,15 @@ def listed(
         end = _fragments_end(data, pixels, encoding)
         whole = pixels._replace(end=end)
         found[found.index(pixels)] = pixels = whole
-        found += walk(data, end, len(data), encoding)
+        found += _up_to_padding(walk(data, end, len(data), encoding))
     return found, pixels
+
+
+def _up_to_padding(elements: Iterable[RawElement]) -> Iterator[RawElement]:
+    for one in elements:
+        yield one
+        if one.tag == _TRAILING_PADDING:  # what comes then is no element
+            return
 
 
 def _fragments_end(data: memoryview, pixels: RawElement, encoding: Encoding) -> int:
@@ -391,6 +404,8 @@ def pixel_pieces(source: Source, made: Anonymized) -> Iterator[Buffer]:
     if pixels.length == UNDEFINED:
         ranges = _passed(source, fragments(data, pixels, made.encoding))
         for first, last in comments.in_fragments(data, ranges, made.transfer_syntax_uid):
+            if begin == pixels.start:
+                made.note_pixels("comments in codestreams")
             yield from _slices(source, begin, first)
             yield bytes(last - first)
             begin = last

@@ -34,16 +34,31 @@ _UNKNOWN = "unknown"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
+class Claim(NamedTuple):
+    """A claim on a name.
+
+    Attributes:
+        name: the path that all with the same SOP Instance UID would have.
+        digest, rival: of the own content, and of whatever had the name then; "" where nothing had.
+    """
+
+    name: str
+    digest: str = ""
+    rival: str = ""
+
+
 class Written(NamedTuple):
     """A file of the output.
 
     Attributes:
         path: where it is.
         status: `WRITTEN`, or `PRESENT` where it was there already.
+        claim: what `final_names` needs to know.
     """
 
     path: str
     status: str
+    claim: Claim = Claim("")
 
 
 class Output:
@@ -84,6 +99,14 @@ class Output:
         if self._names == SHORT_NAMES:
             return os.path.join(self.path, *(short_name(part) for part in place))
         return os.path.join(self.path, *(_safe(part) for part in place[:3]), f"{_safe(place[3])}.dcm")
+
+    def beside(self, target: str, digest: str) -> str:
+        """The name of an object whose plain name, `target`, another has that claims to be the same SOP Instance."""
+        if self._names == SHORT_NAMES:
+            directory, name = os.path.split(target)
+            return os.path.join(directory, short_name(f"{name}~{digest}"))
+        stem, suffix = os.path.splitext(target)
+        return f"{stem}~{digest[:8]}{suffix}"
 
     def write(
         self,
@@ -134,30 +157,27 @@ class Output:
 
     def _placed(self, new: _Unnamed, target: str, source: str) -> Written:
         if new.link(target):
-            return Written(target, WRITTEN)
+            return Written(target, WRITTEN, Claim(target))
         with suppress(OSError):
             if source and os.path.samefile(source, target):
                 raise InputError("would be overwritten by its own output", hint="choose another OUT")
         with self._locked():
             mine, theirs = new.digest(), _digest(target)
+            claim = Claim(target, mine, theirs)
             if mine == theirs:
-                return Written(target, PRESENT)
+                return Written(target, PRESENT, claim)
             if self._single:
                 raise OutputError("the output file is there already, with other content", hint="choose another OUT")
-            stem, suffix = os.path.splitext(target)
-            if self._names == SHORT_NAMES:
-                stem, suffix = target, ""
-            beside = f"{stem}~{mine[:8]}{suffix}" if suffix else _beside(stem, mine)
+            beside = self.beside(target, mine)
             if os.path.exists(beside):
-                return Written(beside, PRESENT)
+                return Written(beside, PRESENT, claim)
             if mine > theirs:
                 new.link(beside)
-                return Written(beside, WRITTEN)
-            other = f"{stem}~{theirs[:8]}{suffix}" if suffix else _beside(stem, theirs)
+                return Written(beside, WRITTEN, claim)
             with suppress(FileExistsError):
-                os.link(target, other)
+                os.link(target, self.beside(target, theirs))
             new.replace(target)
-            return Written(target, WRITTEN)
+            return Written(target, WRITTEN, claim)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -174,6 +194,21 @@ class Output:
             yield
         finally:
             os.close(fd)
+
+    def final_names(self, claims: Iterable[Claim]) -> list[str]:
+        """Under which name each of those is in the end that have claimed the same one.
+
+        The smallest digest has it; whoever had it before was moved aside. So the largest of the rivals is the digest of
+        the one who came first and had none.
+        """
+        listed = list(claims)
+        first = max(claim.rival for claim in listed)
+        digests = [claim.digest or first for claim in listed]
+        owner = min((first, *digests))
+        return [
+            claim.name if digest == owner else self.beside(claim.name, digest)
+            for claim, digest in zip(listed, digests, strict=True)
+        ]
 
 
 class _Unnamed:
@@ -301,8 +336,3 @@ def _safe(part: str) -> str:
 def short_name(text: str) -> str:
     """Eight characters that a File ID may have (PS3.10 8.2), made of a pseudonym."""
     return base64.b32encode(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:5]).decode()
-
-
-def _beside(stem: str, digest: str) -> str:
-    """Another short name, for the same SOP Instance with other content."""
-    return os.path.join(os.path.dirname(stem), short_name(f"{os.path.basename(stem)}~{digest}"))

@@ -51,16 +51,22 @@ _REMOVE = Rule("X", "basic")
 _DUMMY = Rule("D", "basic")
 _UID = Rule("U", "basic")
 _CLEAN = Rule("CT", "clean-descriptors")
+_CODE = frozenset({0x00080100, 0x00080102, 0x00080103})
+_KNOWN_CODE = dict.fromkeys((*_CODE, 0x00080104), Rule("K", "basic"))
 _NOT_OF_DATA_SETS = Rule("X", "not part of a data set")
 _STRUCTURE = frozenset({
-    0x0040A040, 0x0040A010, 0x0040A050, 0x0040DB00, 0x00080105, 0x00080102, 0x0040A130, 0x00700002, 0x00700003,
+    0x0040A040, 0x0040A010, 0x0040A050, 0x0040DB00, 0x00080105, 0x0040A130, 0x00700002, 0x00700003,
     0x00700004, 0x00700005, 0x00700012, 0x00700015, 0x00700020, 0x00700023, 0x00700024,
 })  # fmt: skip
 """Codes that say how an item is built, and name nobody: dummies would make it invalid."""
 _NUMBERS_KEPT = frozenset({"US", "SS", "UL", "SL", "AT", "UV", "SV"})
 _SCHEMES = frozenset({
-    "DCM", "SCT", "SRT", "SNM3", "99SDM", "LN", "UCUM", "RADLEX", "FMA", "NCIt", "UMLS", "MA", "ACR", "BI", "I10", "I9",
-    "ISO3166_1", "RFC5646", "NEU", "UBERON", "MDC", "RXNORM", "NCDR", "NCDR [2.0b]", "DCMUID", "PUBCHEM_CID", "CTV3",
+    "ACR", "ASTM-sigpurpose", "BARI", "BI", "C4", "C5", "CD2", "CTV3", "DC", "DCM", "DCMUID", "EUCAIM", "FMA",
+    "HL7", "HPC", "I10", "I10P", "I9", "I9C", "I9P", "IBSI", "ICDO3", "ISO3166_1", "ISO3166_2", "ISO639_1",
+    "ISO639_2", "ITIS_TSN", "IVI", "LB", "LN", "MA", "MAYOASRG", "MDC", "MDNS", "MGI", "MSH", "NCDR", "NCI", "NCIt",
+    "NDC", "NEU", "NICIP", "NPSID", "ORPHA", "PATHLEX", "POS", "PUBCHEM_CID", "RADELEMENT", "RADLEX", "RFC3066",
+    "RFC4646", "RFC5646", "RO", "RXNORM", "SCPECG", "SCT", "SDM", "SNM3", "SPM", "SRT", "STEDMAN", "TNM", "UBERON",
+    "UCUM", "UMLS", "UNII", "UNS", "UPC", "X12DE738", "99SDM", "NCDR [2.0b]",
 })  # fmt: skip
 """Coding schemes of the standard (PS3.16 table 8-1) whose codes mean what everybody can look up."""
 
@@ -161,7 +167,7 @@ class Rewriter:
             if rule is None:
                 rule = table.get(tag)
                 if rule is None:
-                    rule = self._unlisted(tag, vr, mode, vr_rules, bool(rules))
+                    rule = self._unlisted(tag, vr, mode, vr_rules)
             if vr == "UN":
                 vr = vr_of(tag)
             if rule is None:
@@ -170,7 +176,7 @@ class Rewriter:
                     charset = character_set(terms)
                     self.charsets[terms] = None
                 if vr == "SQ" or (one.length == UNDEFINED and tag not in _PIXEL_ELEMENTS):
-                    self._sequence(writer, data, one, encoding, mode if mode > CLEAN else PLAIN, charset)
+                    self._sequence(writer, data, one, encoding, mode, charset)
                 else:
                     writer.keep(one)
                 continue
@@ -181,21 +187,19 @@ class Rewriter:
             writer.add(addition)
         return writer.finished()
 
-    def _unlisted(self, tag: int, vr: str, mode: int, vr_rules: bool, item: bool) -> Rule | None:
-        """The rule for an attribute that the table does not name.
-
-        Args:
-            item: it is an attribute of a content item, or of a code.
-        """
+    def _unlisted(self, tag: int, vr: str, mode: int, vr_rules: bool) -> Rule | None:
+        """The rule for an attribute that the table does not name."""
         if vr_rules:
             rule = self._plan.vr_rule(vr if vr != "UN" else vr_of(tag))
             if rule is not None:
                 return rule
         if mode == DUMMY:
             return _in_dummy(tag, vr if vr != "UN" else vr_of(tag))
-        if mode == CONTENT_DUMMY and item and vr in _TEXT_VRS and tag not in _STRUCTURE:
+        if mode == CONTENT_DUMMY and vr in _TEXT_VRS and tag not in _STRUCTURE:
             return _DUMMY
-        if mode == CLEAN and vr in _TEXT_VRS and tag not in (_CODE_VALUE, _CODING_SCHEME):
+        if mode == CONTENT and vr in _TEXT_VRS and tag not in _STRUCTURE:
+            return _CLEAN
+        if mode == CLEAN and vr in _TEXT_VRS and tag not in _CODE:
             return _CLEAN
         return None
 
@@ -292,6 +296,9 @@ class Rewriter:
         if not changed:
             writer.keep(one)
             return
+        if not made and mode > CLEAN:  # content without items is none (PS3.3 C.17.3)
+            writer.drop(one)
+            return
         content: list[Buffer] = []
         pack = Struct("<HHL" if not within.big_endian else ">HHL").pack
         for item, start, end in made:
@@ -311,7 +318,7 @@ class Rewriter:
             elif one.tag == _CONCEPT_NAME:
                 code, scheme = _coded(data, one, encoding)
         if not kind and not code:
-            return _of_foreign_code(data, found) or {}
+            return _of_foreign_code(data, found) or _of_known_code(data, found)
         if self._counted is None:
             self._counted = _REFERENCED_ITEM.search(data) is not None
         return structured.item_rules(
@@ -525,15 +532,20 @@ def _of_foreign_code(data: memoryview, found: list[RawElement]) -> Mapping[int, 
     return {_CODE_VALUE: _DUMMY, _CODING_SCHEME: _DUMMY, _CODE_MEANING: _DUMMY}
 
 
+def _of_known_code(data: memoryview, found: list[RawElement]) -> Mapping[int, Rule]:
+    """A code that everybody can look up says what an item is about, and stays in one that becomes a dummy."""
+    return _KNOWN_CODE if any(one.tag == _CODING_SCHEME for one in found) else {}
+
+
 def _mode_within(tag: int, code: str, mode: int) -> int:
     """How the items of a sequence with a rule are treated."""
     if code == "D":
         return CONTENT_DUMMY if tag == _CONTENT_SEQUENCE else DUMMY
     if code == "CS":
         return CONTENT
-    if code == "CT":
+    if code in ("CT", "CG"):
         return CLEAN
-    return mode if mode > CLEAN else PLAIN
+    return mode if mode >= CLEAN else PLAIN
 
 
 def _in_dummy(tag: int, vr: str) -> Rule | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,13 +16,16 @@ from dcmkit.errors import InvalidDataSetError
 
 PATIENT_NAME, PATIENT_ID, ACCESSION_NUMBER = 0x00100010, 0x00100020, 0x00080050
 ENCAPSULATED_DOCUMENT, MIME_TYPE = 0x00420011, 0x00420012
+_TIMEZONE_OFFSET = 0x00080201
+_OFFSET = re.compile(rb"[+-](?:0[0-9]|1[0-4])[0-5][0-9]")
 _TEXT_VRS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "PN", "CS", "AE", "UR"})
 _TEMPORAL_VRS = frozenset({"DA", "DT", "TM"})
 _SINGLE_VALUED = frozenset({"LT", "ST", "UT", "UR"})
 _NUMBERS = frozenset({"FL", "FD", "OD", "OF", "OL", "OV", "US", "SS", "UL", "SL", "UV", "SV"})
 """Their dummies are as many zeros: how many there are says what they are, not whose."""
 _LIMITS = {"SH": 16, "LO": 64, "CS": 16, "AE": 16, "PN": 64}
-_TEXT_WHERE_NEEDED = "Removed"
+_NOTHING_LEFT = "Removed"
+"""Stands where cleaning leaves nothing: many attributes must not be empty."""
 
 
 class Subject(NamedTuple):
@@ -99,6 +103,8 @@ class Values:
         return dummies.dummy(vr, tag)
 
     def _shifted(self, tag: int, vr: str, raw: bytes) -> bytes | None:
+        if tag == _TIMEZONE_OFFSET and _OFFSET.fullmatch(raw.strip(b" \0")):
+            return None  # dates are moved by whole days, and times stay as they are: so does what they are relative to
         if vr not in _TEMPORAL_VRS:
             return dummies.dummy(vr, tag)
         old = raw.decode("latin-1")
@@ -124,9 +130,7 @@ class Values:
         if vr == "CS":
             made = [value.upper() for value in made]
         if not any(made):
-            made = [_TEXT_WHERE_NEEDED] if type_of(self._subject.sop_class_uid, parent, tag) == 1 else []
-            if made and vr == "CS":
-                made = [_TEXT_WHERE_NEEDED.upper()]
+            made = [_NOTHING_LEFT.upper() if vr == "CS" else _NOTHING_LEFT]
         return _padded(_encoded("\\".join(made), charset), vr)
 
 
