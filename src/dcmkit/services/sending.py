@@ -219,7 +219,7 @@ class Sender:
             log.warning("%s, with loss: another SOP Instance is sent, %s", message, found.sop_instance_uid)
         elif message not in self._told:
             self._told.add(message)
-            log.warning("%s (first: %s)", message, file.path)
+            log.warning("%s (first: %s)", message, header.sop_instance_uid)  # a path may name a patient
         return content
 
     def _of_converted(self, found: Converted) -> _Content:
