@@ -5,6 +5,8 @@ The scorer shares no code and no table with the tool. Each option alone, and sev
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -16,7 +18,7 @@ import pytest
 
 from tests.deid import scorer
 from tests.deid.planted import corpus
-from tests.deid.scoring import facts
+from tests.deid.scoring import facts, tree
 
 ROOT = Path(__file__).resolve().parents[2]
 TOGETHER = (
@@ -28,6 +30,10 @@ TOGETHER = (
 )  # fmt: skip
 ALONE = tuple(name for name in facts.METHODS if name.startswith(("retain", "clean")) and name not in {
     "clean-pixel-data", "clean-recognizable-visual-features"})  # fmt: skip
+
+HASHES = (
+    "md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_224", "sha3_256", "sha3_512", "blake2b", "blake2s",
+)  # fmt: skip
 
 
 class Done(NamedTuple):
@@ -98,6 +104,33 @@ def test_runs_are_equal_whatever_the_order_and_number_of_workers(planted, key, t
     paths = sorted((path for path in planted.root.rglob("*") if path.is_file()), reverse=True)
     _dcmkit("anonymize", *paths, "-o", backwards, "--key", key, "--report", report, "--no-verify", "--jobs", "1")
     assert tree_of(backwards) == tree_of(one.output)
+
+
+def digests(text: str) -> set[str]:
+    """What eleven common hashes make of a text: hexadecimal, Base32, and the numbers that UIDs are made of."""
+    found: set[str] = set()
+    for name in HASHES:
+        raw = hashlib.new(name, text.encode()).digest()
+        found |= {raw.hex().upper()[:12], base64.b32encode(raw).decode()[:12]}
+        found |= {str(int.from_bytes(raw[:16], order)) for order in ("big", "little")}
+        found |= {str(int.from_bytes(raw, order))[:20] for order in ("big", "little")}
+    return found
+
+
+def test_without_the_key_no_pseudonym_is_found_again(planted, key, tmp_path):
+    done = anonymize(planted.root, tmp_path / "out", key, "--no-verify")
+    pseudonyms, olds = set(), set()
+    for entry in done.report["files"]:
+        if entry["status"] == "written":
+            before, after = (tree.read(entry[place]).data_set for place in ("source", "output"))
+            for tag in (0x0020000D, 0x0020000E, 0x00080018, 0x00100020, 0x00080050):
+                olds.add(before.text(tag))
+                pseudonyms.add(after.text(tag))
+    assert len(pseudonyms) > 100
+    known = set().union(*(digests(old) | digests(f"{old}\0") for old in olds))
+    for pseudonym in pseudonyms:
+        number = pseudonym.rpartition(".")[2]
+        assert known.isdisjoint({pseudonym, pseudonym[:12], number, number[:20]}), pseudonym
 
 
 def test_another_key_gives_other_pseudonyms(planted, key, tmp_path):

@@ -202,7 +202,8 @@ class Comparison:
             scheme, code, value_type = _key(item)
             if not value_type:  # no content item (PS3.3 10.2): whatever is in it goes
                 for below, leaf in _leaves(item, here):
-                    self._note_removed(leaf, below, whole=leaf.vr not in STRUCTURE_VRS)
+                    kept = leaf.vr in STRUCTURE_VRS or self._may_be_kept(leaf, before.tag)
+                    self._note_removed(leaf, below, whole=not kept)
                 continue
             right = expected.of_content_item(scheme, code, value_type, self.options)
             if number in pairs:

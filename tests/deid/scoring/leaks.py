@@ -76,7 +76,7 @@ def _forms(removed: Removed, comparison: Comparison, before: File) -> Iterable[b
             continue
         pieces = re.split(rb"[\^=]", part) if removed.vr == "PN" else [part]
         for piece in pieces:
-            if len(piece.strip()) >= (6 if piece.strip().isdigit() else SHORTEST):
+            if len(piece.strip()) >= (8 if piece.strip().isdigit() else SHORTEST):
                 yield from _encodings(piece.strip(), before)
 
 
