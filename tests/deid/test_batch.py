@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from dcmkit.dataset.elements import Element
-from dcmkit.deid import batch
-from dcmkit.deid.batch import FAILED, PRESENT, QUARANTINED, WRITTEN, Done, Job, anonymize
+from dcmkit.deid.batch import FAILED, PRESENT, QUARANTINED, WRITTEN, Job, anonymize
 from dcmkit.deid.output import Output
 from dcmkit.deid.profile import Plan, parse
-from dcmkit.deid.pseudonyms import Pseudonyms
+from dcmkit.deid.pseudonyms import Patient, Pseudonyms
 from tests.deid.test_engine import IMAGE, file
 from tests.deid.test_output import files
 
@@ -92,17 +89,23 @@ def test_the_report_tells_every_action_and_its_rule(tmp_path: Path) -> None:
     assert not [path for path, _, _ in done.actions if path == "0008,0020"]
 
 
-def test_a_worker_that_dies_takes_one_file_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = inputs(tmp_path / "in", 40)
-    take = batch.Worker.__call__
+class Fatal(Pseudonyms):
+    """Ends the process that asks for a certain patient's."""
 
-    def dying(self: batch.Worker, path: str) -> Done:
-        if path == paths[7]:
+    def patient(self, identity: str) -> Patient:
+        if identity == "fatal":
             os._exit(1)
-        return take(self, path)
+        return super().patient(identity)
 
-    monkeypatch.setattr(batch.Worker, "__call__", dying)
-    done = {one.source: one.status for one in anonymize(paths, job(tmp_path / "out"), workers=2)}
+    def __reduce__(self) -> tuple[object, ...]:
+        return Fatal, (KEY,)
+
+
+def test_a_worker_that_dies_takes_one_file_with_it(tmp_path: Path) -> None:
+    paths = inputs(tmp_path / "in", 40)
+    file(Path(paths[7]), {**IMAGE, 0x00100020: Element("LO", "fatal")})
+    mortal = job(tmp_path / "out")._replace(pseudonyms=Fatal(KEY))
+    done = {one.source: one.status for one in anonymize(paths, mortal, workers=2)}
     assert done.pop(paths[7]) == FAILED
     assert len(done) == 39
     assert FAILED not in done.values()

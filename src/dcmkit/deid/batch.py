@@ -253,12 +253,13 @@ def _by_processes(paths: Iterable[str], job: Job, workers: int) -> Iterator[Done
 def _pooled(chunks: Iterator[list[str]], job: Job, workers: int) -> Generator[Done, None, list[str]]:
     """By a pool of processes; the files that were under way, or still to come, when one of them died."""
     import multiprocessing
+    import threading
     from collections import deque
     from concurrent.futures import Future, ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-    context = multiprocessing.get_context(method)
+    forks = "fork" in multiprocessing.get_all_start_methods() and threading.active_count() == 1
+    context = multiprocessing.get_context("fork" if forks else "spawn")
     pending: deque[tuple[list[str], Future[tuple[list[Done], Record]]]] = deque()
     chunk: list[str] = []
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(job,)) as pool:
@@ -289,10 +290,22 @@ _recording: Pseudonyms | None = None
 
 def _start(job: Job) -> None:
     import signal
+    import threading
 
     global _worker, _recording
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     _worker, _recording = Worker(job), job.pseudonyms
+
+
+def _end_with_parent() -> None:
+    """Workers that wait for a parent that was killed would wait for ever."""
+    from multiprocessing import connection, parent_process
+
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _work(paths: list[str]) -> tuple[list[Done], Record]:

@@ -188,12 +188,16 @@ class Output:
             yield
             return
         path = os.path.join(self.room(), _LOCK_NAME)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                if _is_there(fd, path):  # whoever had it before may have taken it away
+                    yield
+                    os.unlink(path)
+                    return
+            finally:
+                os.close(fd)
 
     def final_names(self, claims: Iterable[Claim]) -> list[str]:
         """Under which name each of those is in the end that have claimed the same one.
@@ -299,6 +303,13 @@ class _Unnamed:
         while block := os.read(self._fd, _BLOCK):
             found.update(block)
         return found.hexdigest()
+
+
+def _is_there(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except OSError:
+        return False
 
 
 def _write_all(fd: int, piece: Buffer) -> None:
