@@ -29,6 +29,8 @@ DECODED_LIMIT = 1 << 26
 """Bytes of elements that `RawElements.decoded` decodes."""
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
+_SHORT_VRS = {vr.encode(): vr for vr in VRS - LONG_LENGTH_VRS}
+_HEADS = {False: Struct("<HH2sH").unpack_from, True: Struct(">HH2sH").unpack_from}
 _UNREAL_VRS = frozenset({"??", "  ", "--", "\0\0"})
 _ZEROS = re.compile(rb"\0*")
 
@@ -199,12 +201,24 @@ def walk(
         InvalidDataSetError: the data set ends too early, is nested too deeply, or is none.
     """
     reader, count = Reader(encoding), 0
+    explicit, head = encoding.explicit, _HEADS[encoding.big_endian]
     while pos < end:
         if not data[pos] and (zeros := _ZEROS.match(data, pos, end)):
             if zeros.end() == end:
                 return
             if zeros.end() - pos >= 8:
                 pos += (zeros.end() - pos) // 8 * 8
+                continue
+        if explicit and end - pos >= 8:  # what most elements are, without a call
+            group, number, letters, length = head(data, pos)
+            short = _SHORT_VRS.get(letters)
+            if short is not None and group != 0xFFFE and pos + 8 + length <= end:
+                count += 1
+                if count > ELEMENTS_LIMIT:
+                    raise InvalidDataSetError(f"the data set has more than {ELEMENTS_LIMIT} elements")
+                last = pos + 8 + length
+                yield RawElement(group << 16 | number, short, pos, pos + 8, length, last)
+                pos = last
                 continue
         tag, vr, start, length = reader.header(data, pos, end)
         if tag >> 16 == 0xFFFE:
