@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from dcmkit.dataset.elements import Element
+from dcmkit.dataset.elements import Element, encode
+from dcmkit.dataset.part10 import file_meta
 from dcmkit.deid.batch import QUARANTINED, WRITTEN, Job, anonymize
 from dcmkit.deid.output import Output
 from dcmkit.deid.profile import Plan, parse
 from dcmkit.deid.pseudonyms import Pseudonyms
+from dcmkit.pixels import guard
 from dcmkit.pixels.codecs import decode_frame
+from dcmkit.pixels.frames import Decoded
 from dcmkit.pixels.image_file import ImageFile
-from tests.deid.test_engine import IMAGE, file
+from dcmkit.pixels.syntaxes import RLE
+from dcmkit.uids import EXPLICIT_VR_LITTLE_ENDIAN
+from tests.deid.test_engine import CT, IMAGE, file
 from tests.deid.test_output import files
 
 SHAPE = {
@@ -63,3 +68,23 @@ def test_overlays_are_cleared_out_of_samples(tmp_path: Path) -> None:
     with ImageFile(done.output) as cleaned:
         assert bytes(cleaned.frame(0)) == b"".join((0x7000 | value).to_bytes(2, "little") for value in range(16))
         assert 0x60000010 not in cleaned.elements
+
+
+def test_what_strangers_sent_is_decoded_elsewhere_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def decoding(data: memoryview, syntax: str, description: object) -> Decoded:
+        asked.append(syntax)
+        return decode_frame(data, syntax, description)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(guard, "decode_guarded", decoding)
+    rle = b"".join(size.to_bytes(4, "little") for size in (1, 64, *[0] * 14)) + b"\x0f" + bytes(range(100, 116)) + b"\0"
+    pixels = b"\xfe\xff\0\xe0\0\0\0\0\xfe\xff\0\xe0" + len(rle).to_bytes(4, "little") + rle
+    image = {tag: one for tag, one in {**IMAGE, **SHAPE}.items() if tag < 0x7FE00000}
+    path = tmp_path / "in"
+    ending = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff" + pixels + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    path.write_bytes(file_meta(CT, "1.2.3.4", RLE) + encode(image, EXPLICIT_VR_LITTLE_ENDIAN) + ending)
+    for guarded in (True, False):
+        (done,) = anonymize([str(path)], job(tmp_path / str(guarded), (0, 0, 4, 1))._replace(guarded=guarded))
+        assert (done.status, len(asked)) == (WRITTEN, 1), done.reason
+    assert files(tmp_path / "True") == files(tmp_path / "False")

@@ -46,6 +46,7 @@ class Job(NamedTuple):
         boxes: regions of all images to blank, beside those of the rules.
         verify: search each output for what was removed from it.
         detailed: tell every action, for a report.
+        guarded: decode pixels that are cleaned in processes of their own, under limits of time and memory.
     """
 
     plan: Plan
@@ -55,6 +56,7 @@ class Job(NamedTuple):
     boxes: tuple[Box, ...] = ()
     verify: bool = True
     detailed: bool = False
+    guarded: bool = False
 
 
 class Done(NamedTuple):
@@ -120,7 +122,8 @@ class Worker:
             pieces: Iterable[Buffer] = file_pieces(source, made)
             if boxes or made.needs_cleaning(source):
                 made.note_pixels("regions" if boxes else "overlays" if made.overlay_bits else "comments in codestreams")
-                pieces = stack.enter_context(cleaned_pieces(path, made, boxes, job.output.room()))
+                cleaned = cleaned_pieces(path, made, boxes, job.output.room(), guarded=job.guarded)
+                pieces = stack.enter_context(cleaned)
             return self._written(path, made, pieces, job.output)
 
     def _directory(self, path: str, source: Source) -> Done:

@@ -83,7 +83,7 @@ class Anonymizing:
         self._inner, self._door = inner, door
         self._results = _Results(door)
         self._anonymizer = Anonymizer(how.plan, how.pseudonyms, rules=how.rules)
-        self._worker = Worker(Job(how.plan, how.pseudonyms, self._results, how.rules, verify=how.verify))
+        self._worker = Worker(Job(how.plan, how.pseudonyms, self._results, how.rules, verify=how.verify, guarded=True))
 
     @property
     def layout(self) -> Layout:
