@@ -424,8 +424,8 @@ def _chosen(destination: str, state: str, uids: Sequence[str]) -> tuple[str, lis
     if destination:
         where.append("destination = ?")
         parameters.append(destination)
-    if state == FAILING:
-        where.append(f"state = '{WAITING}' AND attempts > 0")
+    if state in (WAITING, FAILING):
+        where.append(f"state = '{WAITING}' AND attempts {'>' if state == FAILING else '='} 0")
     elif state:
         where.append("state = ?")
         parameters.append(state)
