@@ -20,6 +20,7 @@ EXAMPLES = (
     ("Text in the upper 60 rows of ultrasound blanked", "dcmkit anonymize us/ -o anonymous/ --blank 0,0,1024,60"),
     ("Identities that are given, and which UID became which",
      "dcmkit anonymize study/ -o anonymous/ --map ids.csv --map-out ids-out.csv"),
+    ("What could still identify somebody, and by which rule it would go", "dcmkit anonymize --check anonymous/"),
     ("What each option does", "dcmkit anonymize --list-profile"),
 )  # fmt: skip
 
@@ -78,9 +79,10 @@ def _profile_options(command: Callable[..., Any]) -> Callable[..., Any]:
               help="write what was done with each file, JSON, or text for *.txt")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(0, 256), default=0, metavar="NUMBER",
               help="files at a time (0: one per core) [default: 0]")  # fmt: skip
+@click.option("--check", is_flag=True, help="tell what could identify somebody, and write nothing")
 @click.option("--list-profile", is_flag=True, help="show the options, their codes and the edition of PS3.15")
 @click.option("--format", "form", type=click.Choice(["table", "json", "jsonl", "csv"]), default="table",
-              help="of --list-profile [default: table]")  # fmt: skip
+              help="of --check and --list-profile [default: table]")  # fmt: skip
 @click.option("+r/-r", "--recurse/--no-recurse", default=True, help="enter directories within directories")
 @click.option("+sp", "--scan-pattern", metavar="PATTERN", default="", help="in directories, only such file names")
 def command(**given: Any) -> ExitCode:
@@ -89,6 +91,9 @@ def command(**given: Any) -> ExitCode:
     The Basic Profile and its options decide on each attribute at any depth, file meta information, private attributes,
     file names and comments in codestreams included. What cannot be made safe is not written but listed with its
     reason. Pseudonyms come from a key: the same in every run with it, and of no use without it.
+
+    With --check nothing is written: it lists what the profile would change, attributes that say how an object was
+    de-identified and are missing, and what makes its pixels suspect. The exit code is 12 when there is anything.
     """
     from dcmkit.cli import anonymizing
 
@@ -97,4 +102,6 @@ def command(**given: Any) -> ExitCode:
     if given["list_profile"]:
         return anonymizing.list_profile(given["form"])
     options = [name for name in _OPTIONS if given[name.replace("-", "_")]]
+    if given["check"]:
+        return anonymizing.check(given, options)
     return anonymizing.run(given, options)
