@@ -204,7 +204,7 @@ def _whole(result: Score, output: Path, targets: set[Path], mapping: compare.Map
             result.findings.append(Finding("leak", name, "", f"{found} is in the name"))
     if "retain-modified-dates" in options:
         for patient, shifts in mapping.shifts.items():
-            if len(shifts) != 1 or 0 in shifts:
+            if patient and (len(shifts) != 1 or 0 in shifts):
                 where = ", ".join(f"{days} days in {place}" for days, place in list(shifts.items())[:4])
                 result.findings.append(Finding("dates", "", "", f"patient {patient}: {where}"))
 

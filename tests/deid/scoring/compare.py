@@ -200,10 +200,9 @@ class Comparison:
         for number, item in enumerate(ours):
             here = f"{path}[{number + 1}]"
             scheme, code, value_type = _key(item)
-            if not value_type:  # no content item (PS3.3 10.2): whatever is in it goes
+            if not value_type:  # a waveform's annotation, or no content item: only what was planted must go
                 for below, leaf in _leaves(item, here):
-                    kept = leaf.vr in STRUCTURE_VRS or self._may_be_kept(leaf, before.tag)
-                    self._note_removed(leaf, below, whole=not kept)
+                    self._note_removed(leaf, below, whole=False)
                 continue
             right = expected.of_content_item(scheme, code, value_type, self.options)
             if number in pairs:

@@ -56,7 +56,7 @@ def of_standard(tag: int, vr: str, sop_class: str, parent: int, options: frozens
         if group & 0xFF01 == 0x6000:
             return Expected(frozenset({ABSENT, KEEP}), "overlay plane")
         return WALKED if vr == "SQ" else KEPT
-    if tag in _ETHICS and "retain-institution-identity" not in options:
+    if tag in _ETHICS and not options & rule.options.keys():
         return Expected(frozenset({ABSENT, DUMMY}), rule.basic)
     given = {option: rule.options[option] for option in options if option in rule.options}
     if given:
