@@ -21,11 +21,25 @@ from dcmkit.services import server
 from dcmkit.services.delivery import StoreTransport
 from dcmkit.services.forwarding import Policy, Target
 from dcmkit.services.server import Forwards, serve_storage
-from dcmkit.services.spool import Spool
+from dcmkit.services.spool import DEAD, Spool
 from dcmkit.services.verification import echo
 from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings, RequestorSettings
 from tests.net.server import assert_alive, associate
-from tests.services.objects import CONTEXTS, EXPLICIT, PRIVATE, answer, begin, fresh_uid, image, store, storescp, until
+from tests.services.objects import (
+    CONTEXTS,
+    CT,
+    EXPLICIT,
+    PRIVATE,
+    PRIVATE_SOP_CLASS,
+    answer,
+    begin,
+    fresh_uid,
+    image,
+    implicit_image,
+    store,
+    storescp,
+    until,
+)
 
 ASSOCIATION = AssociationSettings(calling_ae_title="SCP")
 LOOPBACK = ListenerSettings(bind=("127.0.0.1",))
@@ -183,18 +197,36 @@ def test_a_router_keeps_nothing_and_loses_nothing(tmp_path: Path) -> None:
     router, archive = (ArchiveSettings(output_directory=str(tmp_path / name)) for name in ("router", "archive"))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]  # nobody will be there yet
+    spool = Spool(router.output_directory)
     with running(router, forwards=forwards(port, delete=True)) as first:
         send(first.port, *uids)
-        assert until(lambda: Spool(router.output_directory).held(f"127.0.0.1:{port}").failures > 0)
+        assert until(lambda: spool.held(f"127.0.0.1:{port}").failures > 0)
     assert len(files(tmp_path / "router")) == 3
     with running(archive) as last:
         again = forwards(last.port, delete=True)
-        spool = Spool(router.output_directory).open()
         with spool._writing() as connection:  # the same peer, at another port
             connection.execute("UPDATE entry SET destination = ?", (again.targets[0].name,))
         spool.close()
         with running(router, forwards=again):
             assert until(lambda: not files(tmp_path / "router") and len(files(tmp_path / "archive")) == 3)
+
+
+def test_what_the_next_refuses_is_a_dead_letter_and_the_rest_arrives(tmp_path: Path) -> None:
+    uids = [fresh_uid() for _ in range(2)]
+    router, archive = (ArchiveSettings(output_directory=str(tmp_path / name)) for name in ("router", "archive"))
+    spool = Spool(router.output_directory)
+    with running(archive, known_only=True) as last, running(router, forwards=forwards(last.port)) as first:
+        association = associate(first.port, *CONTEXTS)
+        private = implicit_image(uids[0]).replace(CT.encode() + b"\0", PRIVATE_SOP_CLASS.encode().ljust(26, b"\0"))
+        assert store(association, private, uids[0], context_id=PRIVATE).status == 0
+        assert store(association, image(uids[1]), uids[1]).status == 0
+        association.release()
+        assert until(lambda: len(files(tmp_path / "archive")) == 1)
+        assert until(lambda: [entry.state for entry in spool.entries()] == [DEAD])
+        (entry,) = spool.entries()
+        assert entry.sop_instance_uid == uids[0]
+        assert "no presentation context" in entry.reason
+        spool.close()
 
 
 # --- as a process ---

@@ -56,7 +56,9 @@ def test_rows_outlive_the_process(spool: Spool, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / ".dcmkit" / "spool.sqlite") as other:  # without any closing in order
         assert other.execute("SELECT COUNT(*) FROM entry").fetchone() == (1,)
     other.close()
-    assert len(Spool(str(tmp_path)).open().due(A, 9)) == 1
+    again = Spool(str(tmp_path)).open()
+    assert len(again.due(A, 9)) == 1
+    again.close()
 
 
 def test_what_is_delivered_goes(spool: Spool) -> None:
