@@ -213,6 +213,18 @@ def test_records_that_are_not_in_use_or_nobody_knows_go(tmp_path: Path, medium: 
     assert paths[0][3] == short_name(PSEUDONYMS.uid("1.2.3.5"))
 
 
+def test_what_nobody_knows_of_records_goes(tmp_path: Path, medium: Path) -> None:
+    unknown = {0x00041432: Element("UI", "1.2.77"), 0x00041513: Element("LO", "Smith"), 0x00091001: Element("LO", "x")}
+    done = run(tmp_path / "out", medium / "im4", directory(medium / NAME, [*ABOVE, image("1.2.3.4", unknown)]))
+    assert done[-1].status == WRITTEN
+    content = (tmp_path / "out" / NAME).read_bytes()
+    assert b"1.2.77" not in content
+    assert b"Smith" not in content
+    assert {("0004,1220[4].0004,1432", "X", "directory"), ("0004,1220[4].0009,1001", "X", "basic")} <= set(
+        done[-1].actions
+    )
+
+
 def test_a_file_that_several_records_lead_to_is_named_by_each(tmp_path: Path, medium: Path) -> None:
     pointing = record("IMAGE", {0x00200013: Element("IS", "1")})
     records = [*ABOVE, pointing, record("MRDR", {**image("1.2.3.4"), TYPE: Element("CS", "MRDR")})]

@@ -33,7 +33,10 @@ WRITTEN, PRESENT, QUARANTINED, FAILED = "written", "present", "quarantined", "fa
 _PATIENT_GROUP = 0x0010
 _NUMBERS_OF_CASES = frozenset({0x00080050, 0x00200010, 0x00401001, 0x00400009, 0x00321001})
 _DESCRIBING_VRS = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "CS"})
-_DIRECTORY = "a DICOMDIR names files as --names short calls them: say so, or make a new one of the output"
+_DIRECTORY = (
+    "a DICOMDIR names files of an output directory, as --names short calls them: "
+    "say so, or make a new one of the output"
+)
 _ONE_DIRECTORY = "an output has one DICOMDIR, and another one was first: give each medium an output of its own"
 _TOGETHER = 16
 """Files a worker is given at once."""

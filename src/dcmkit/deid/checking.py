@@ -16,7 +16,7 @@ from dcmkit.dataset.raw import EXPLICIT, UNDEFINED, Encoding, RawElement, encodi
 from dcmkit.dataset.values import CharacterSet, character_set, decode_text
 from dcmkit.deid import comments, suspicion
 from dcmkit.deid.batch import told
-from dcmkit.deid.directory import DESCRIBING, FILE_ID, FILE_SET_ID, LINKS, RECORDS, SHORT_NAME, Tree, rules_of
+from dcmkit.deid.directory import DESCRIBING, FILE_ID, FILE_SET_ID, KEPT, LINKS, RECORDS, SHORT_NAME, Tree, rules_of
 from dcmkit.deid.dummies import dummy
 from dcmkit.deid.engine import DIRECTORY_SOP_CLASS, Anonymizer, Known, Source, fragments, listed
 from dcmkit.deid.profile import Plan, Rule
@@ -184,8 +184,13 @@ class Checker:
             )  # fmt: skip
             place = (RECORDS, record.number)
             for one in elements:
+                own = one.tag >> 16 == FILE_ID >> 16
                 if one.tag == FILE_ID and not ours.is_file_id(bytes(data[one.value_start : one.end])):
                     yield _suspect(Action(place, FILE_ID, Rule("D", "directory")))
+                elif (
+                    one.tag >> 16 == FILE_ID >> 16 and one.tag not in KEPT and not is_empty(data, one, record.encoding)
+                ):
+                    yield _suspect(Action(place, one.tag, Rule("X", "directory")))
             for action in finder.found:
                 yield _suspect(action._replace(path=(*place, *action.path)))
 

@@ -47,6 +47,8 @@ _NOBODYS = frozenset({"PRIVATE", "MRDR"})
 """Records whose meaning only their maker knows, and those that others lead to in place of a file (retired)."""
 _LINKS_OF = Struct("<HH2sHLHH2sHHHH2sHL")
 _ITEM = Struct("<HHL")
+KEPT = frozenset({_TYPE, FILE_ID, _FILE_SOP_CLASS, _FILE_INSTANCE, 0x00041512, _LAST_OF_FILE})
+"""What of their own group records keep; others nobody knows."""
 SHORT_NAME = re.compile(r"[A-Z2-7]{8}")
 _HINT = "make a new one of the output, for example with dcmmkdir"
 _SOURCE = "directory"
@@ -166,7 +168,10 @@ class Tree:
         return found
 
     def elements(self, record: Record) -> list[RawElement]:
-        """The elements of a record, in order, without links; those that name its file from where they are."""
+        """The elements of a record, in order, without links; those that name its file from where they are.
+
+        Of several with one tag the last counts.
+        """
         own = walk(self.data, record.start, record.end, record.encoding)
         found = [one for one in own if one.tag not in LINKS and (record.file is record or not _of_file(one.tag))]
         if record.file is not record:
@@ -391,7 +396,13 @@ class Rewriting:
     def _content(self, record: Record) -> bytes:
         """A record without its links."""
         data, encoding, additions = self._tree.data, record.encoding, {}
-        elements = self._tree.elements(record)
+        elements = []
+        for one in self._tree.elements(record):
+            if one.tag >> 16 != FILE_ID >> 16 or one.tag in KEPT:
+                elements.append(one)
+            else:
+                self.actions.append(Action((RECORDS, record.number), one.tag, Rule("X", _SOURCE)))
+                self.removed.append((one.vr, bytes(data[one.value_start : one.end]), one.tag))
         if record.path:
             additions[FILE_ID] = encoded(encoding, FILE_ID, "CS", "\\".join(record.path).encode())
             old = next((one for one in elements if one.tag == FILE_ID), None)
