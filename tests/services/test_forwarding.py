@@ -256,6 +256,22 @@ def test_a_spool_that_cannot_be_written_stops_nothing_for_good(
     assert "defect in dcmkit: ZeroDivisionError" in caplog.text
 
 
+def test_an_object_that_a_defect_meets_holds_nothing_up(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
+    def answer(name: str) -> Outcome:
+        if name == "1":
+            raise ZeroDivisionError("Doe^Jane")
+        return DONE
+
+    peer = Peer(answer)
+    with forwarding(spool, peer) as forwarder:
+        for name in ("0", "1", "2"):
+            store(forwarder, name)
+        assert until(lambda: sorted(peer.got) == ["0", "2"])
+        assert [entry.reason for entry in spool.entries()] == ["a defect in dcmkit: ZeroDivisionError"]
+        peer.answer = lambda name: DONE
+        assert until(lambda: not spool.entries())
+
+
 def test_objects_for_who_is_no_destination_any_more_are_told(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
     Path(spool.directory, "1").write_bytes(b"x")
     spool.add(["z"], str(Path(spool.directory, "1")), "1.1")

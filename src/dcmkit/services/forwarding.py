@@ -18,7 +18,7 @@ from dcmkit.archive.slot import lock
 from dcmkit.errors import DcmkitError, NetworkError, OutputError
 from dcmkit.logs import get_logger
 from dcmkit.services import spool as states
-from dcmkit.services.delivery import DELIVERED, GONE, REFUSED, UNTRIED, Outcome, Transport
+from dcmkit.services.delivery import DELIVERED, FAILED, GONE, REFUSED, UNTRIED, Outcome, Transport
 from dcmkit.services.spool import Entry, Failure, Spool
 
 if TYPE_CHECKING:
@@ -272,6 +272,10 @@ class Courier:
             self._target.transport.deliver(round_.paths, round_.report, self._stopping.is_set)
         except NetworkError as error:
             reason, told = str(error), error.message
+        except Exception as error:
+            if not isinstance(error, DcmkitError):  # an object that we fail at does not stop the others
+                round_.blame(error)
+            raise
         finally:
             round_.settle()
         self._removable += round_.removable
@@ -351,6 +355,7 @@ class _Round:
         self._done: list[Entry] = []
         self._failed: list[Failure] = []
         self._settled = time.monotonic()
+        self._told: set[str] = set()
         self.paths = list(self._entries)
         self.delivered = 0
         self.removable: list[str] = []
@@ -359,6 +364,7 @@ class _Round:
     def report(self, path: str, outcome: Outcome) -> None:
         """An object has been dealt with."""
         entry = self._entries[path]
+        self._told.add(path)
         if outcome.kind == DELIVERED:
             self._done.append(entry)
             self.delivered += 1
@@ -369,6 +375,13 @@ class _Round:
         waiting = len(self._done) + len(self._failed)
         if waiting >= _SETTLE_AFTER or (waiting and time.monotonic() > self._settled + _SETTLE_EVERY):
             self.settle()
+
+    def blame(self, error: Exception) -> None:
+        """The first object of which nothing is known yet has to wait: a defect met it, or one after it."""
+        path = next((path for path in self.paths if path not in self._told), None)
+        if path is not None:
+            reason = f"a defect in dcmkit: {type(error).__name__}"
+            self.report(path, Outcome(FAILED, reason, reason))
 
     def _fail(self, entry: Entry, outcome: Outcome) -> None:
         attempts = entry.attempts + 1

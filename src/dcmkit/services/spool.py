@@ -138,6 +138,13 @@ class Spool:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
         except OSError as error:
             raise OutputError(f"the spool cannot be made: {error.strerror}", hint=self.path) from None
+        try:
+            self._prepare()
+        finally:
+            self.close()  # workers may be forked now
+        return self
+
+    def _prepare(self) -> None:
         with self._using() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             found = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -149,8 +156,6 @@ class Spool:
                     for statement in _TABLES:
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {_VERSION}")
-        self.close()  # workers may be forked now
-        return self
 
     def exists(self) -> bool:
         """Whether there is one."""
