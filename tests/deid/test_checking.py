@@ -22,7 +22,7 @@ from dcmkit.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
-from tests.deid.test_directory import ONE, directory
+from tests.deid.test_directory import ABOVE, ONE, directory, image
 from tests.deid.test_engine import CT, IMAGE, file
 
 MARKS = {"0012,0062", "0012,0063", "0012,0064", "0028,0303"}
@@ -152,6 +152,9 @@ def test_directories_are_checked_record_by_record(tmp_path: Path) -> None:
     output = Output(str(tmp_path / "out"), names=SHORT_NAMES)
     done = list(anonymize(map(str, paths), Job(Plan(parse("basic")), Pseudonyms(b"k" * 32), output)))
     assert [check(one.output) for one in done] == [[], []]
+    unknown = [*ABOVE, image("1.2.3.4", {0x00041513: Element("LO", "Smith"), 0x00041514: Element("LO", "")})]
+    added = {one.path for one in check(directory(tmp_path / "unknown", unknown))} - set(found)
+    assert added == {"0004,1220[4].0004,1513"}
     looping = directory(tmp_path / "loop", ONE, links={3: (0, 0)})
     assert {one.path for one in check(looping)} == set(found)
 

@@ -184,12 +184,10 @@ class Checker:
             )  # fmt: skip
             place = (RECORDS, record.number)
             for one in elements:
-                own = one.tag >> 16 == FILE_ID >> 16
                 if one.tag == FILE_ID and not ours.is_file_id(bytes(data[one.value_start : one.end])):
                     yield _suspect(Action(place, FILE_ID, Rule("D", "directory")))
-                elif (
-                    one.tag >> 16 == FILE_ID >> 16 and one.tag not in KEPT and not is_empty(data, one, record.encoding)
-                ):
+                own = one.tag >> 16 == FILE_ID >> 16
+                if own and one.tag not in KEPT and not is_empty(data, one, record.encoding):
                     yield _suspect(Action(place, one.tag, Rule("X", "directory")))
             for action in finder.found:
                 yield _suspect(action._replace(path=(*place, *action.path)))
