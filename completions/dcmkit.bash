@@ -8,7 +8,7 @@ _dcmkit_command() {
         flags='--config --version -h --help' ;;
     'anonymize')
         operands='file'
-        flags='-o --output --profile --retain-safe-private --retain-uids --retain-device-identity --retain-institution-identity --retain-patient-characteristics --retain-full-dates --retain-modified-dates --clean-descriptors --clean-structured-content --clean-graphics --clean-pixel-data --clean-recognizable-visual-features --key --keygen --map --map-out --map-format --rules --blank --uid-root --names --verify --no-verify --report --jobs --list-profile --format +r --recurse -r --no-recurse +sp --scan-pattern -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
+        flags='-o --output --profile --retain-safe-private --retain-uids --retain-device-identity --retain-institution-identity --retain-patient-characteristics --retain-full-dates --retain-modified-dates --clean-descriptors --clean-structured-content --clean-graphics --clean-pixel-data --clean-recognizable-visual-features --key --keygen --map --map-out --map-format --rules --blank --uid-root --names --verify --no-verify --report --jobs --check --list-profile --format +r --recurse -r --no-recurse +sp --scan-pattern -ll --log-level -q --quiet -v --verbose -d --debug --log-format --log-patient-data --config --version -h --help' ;;
     'config')
         members='show check init'
         flags='--config --version -h --help' ;;
