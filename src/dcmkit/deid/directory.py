@@ -30,7 +30,7 @@ from dcmkit.errors import InvalidDataSetError
 from dcmkit.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 NAME = "DICOMDIR"
-RECORDS_LIMIT = 1 << 18
+RECORDS_LIMIT = 1 << 17
 """Records of one directory."""
 RECORDS = 0x00041220
 FILE_ID = 0x00041500
@@ -297,6 +297,7 @@ class Rewriting:
         self._tree, self._anonymizer = tree, anonymizer
         self._patients: dict[tuple[int, int], Patient] = {}
         self._identities: dict[int, frozenset[str]] = {}
+        self._rules: dict[str, Mapping[int, Rule]] = {}
         self._charset = character_set(tree.top.text(_CHARACTER_SET))
         self.actions: list[Action] = []
         self.removed: list[Removed] = []
@@ -411,7 +412,10 @@ class Rewriting:
         else:
             elements = [one for one in elements if not _of_file(one.tag)]
         rewriter = self.rewriter(record, remember=self._anonymizer.remember)
-        rules = rules_of(self._anonymizer.plan, record.sop_class or DIRECTORY_SOP_CLASS)
+        sop_class = record.sop_class or DIRECTORY_SOP_CLASS
+        rules = self._rules.get(sop_class)
+        if rules is None:
+            rules = self._rules[sop_class] = rules_of(self._anonymizer.plan, sop_class)
         found = rewriter.level(data, elements, encoding, rules=rules, additions=additions, charset=self._charset)
         self._take(rewriter, (RECORDS, record.number))
         if found is None:
