@@ -123,6 +123,16 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         anonymized(short)
 
 
+def test_elements_that_are_encoded_in_several_ways_are_held(tmp_path: Path) -> None:
+    mixed = encode({0x00080000: Element("UL", "4")}, EXPLICIT_VR_LITTLE_ENDIAN)
+    path = tmp_path / "in"
+    path.write_bytes(
+        file_meta(CT, "1.2.3.4", EXPLICIT_VR_LITTLE_ENDIAN) + mixed + encode(IMAGE, IMPLICIT_VR_LITTLE_ENDIAN)
+    )
+    with pytest.raises(QuarantinedError, match="several ways"):
+        anonymized(path)
+
+
 def test_an_object_without_uid_is_named_by_its_content(tmp_path: Path) -> None:
     nameless = {tag: one for tag, one in IMAGE.items() if tag != 0x00080018}
     path = tmp_path / "in"

@@ -130,6 +130,14 @@ def test_a_dummy_sequence_says_nothing_and_stays_valid() -> None:
     assert all(element.value for element in code.values())
 
 
+def test_a_committee_has_a_name_and_a_number_or_none() -> None:
+    both: DataSet = {0x00120081: Element("LO", "Committee"), 0x00120082: Element("LO", "12/3456")}
+    after = changed(both | {0x00082218: Element("SQ", [{0x00120082: Element("LO", "12/3456")}])})
+    assert 0x00120081 in after
+    assert after[0x00120082].value not in ("", "12/3456")
+    assert after[0x00082218].value == [{}]
+
+
 def test_actions_and_removed_values_are_told() -> None:
     inner: DataSet = {0x00081030: Element("LO", "Brain"), 0x00102180: Element("SH", "Pilot")}
     content = encode({0x00081110: Element("SQ", [inner]), 0x00082218: Element("SQ", [inner, inner])},

@@ -213,6 +213,8 @@ class Anonymizer:
         after = rewriter.level(data, tail, encoding, charset=known.charset) if tail else []
         if after is None:
             after = [data[tail[0].start : tail[-1].end]]
+        if before and guess(memoryview(before[0]), 0, len(before[0]), encoding) != encoding:
+            raise QuarantinedError("its elements are encoded in several ways: other readers may understand it otherwise")
         instance = self.instance(header, data, source.start)
         meta = file_meta(header.sop_class_uid, instance, header.transfer_syntax_uid)
         study = self.new_uid(_STUDY_UID, known.text(_STUDY_UID))
