@@ -344,6 +344,24 @@ def test_thousands_of_records_take_time_in_proportion(
         Tree(source)
 
 
+def test_a_deep_tree_is_followed_without_recursion(tmp_path: Path, medium: Path) -> None:
+    series = [{**SERIES, 0x00200011: Element("IS", str(number))} for number in range(5000)]
+    records = [*ABOVE, *series, image("1.2.3.4")]
+    links = {number: (-1, number + 1) for number in range(len(records) - 1)}
+    done = run(tmp_path / "out", medium / "im4", directory(medium / NAME, records, links=links))
+    assert done[-1].status == WRITTEN
+    tree, _ = written(tmp_path / "out")
+    assert len(tree.records) == len(records)
+
+
+def test_file_ids_are_never_opened(tmp_path: Path, medium: Path) -> None:
+    outside = {FILE_ID: Element("CS", "..\\..\\..\\ETC\\PASSWD")}
+    records = [*ABOVE, image("1.2.3.4", outside), image("..\\..", outside), image("", outside)]
+    done = run(tmp_path / "out", medium / "im4", directory(medium / NAME, records))
+    assert (done[-1].status, done[-1].reason) == (WRITTEN, "files it named that are not in the output: 2")
+    assert b"PASSWD" not in (tmp_path / "out" / NAME).read_bytes()
+
+
 def _bundled() -> Path:
     from pydicom.data import get_testdata_file
 
