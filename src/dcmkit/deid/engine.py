@@ -214,7 +214,7 @@ class Anonymizer:
         if after is None:
             after = [data[tail[0].start : tail[-1].end]]
         if before and guess(memoryview(before[0]), 0, len(before[0]), encoding) != encoding:
-            raise QuarantinedError("its elements are encoded in several ways: other readers may understand it otherwise")
+            raise QuarantinedError("its elements are encoded in several ways: others may read it otherwise")
         instance = self.instance(header, data, source.start)
         meta = file_meta(header.sop_class_uid, instance, header.transfer_syntax_uid)
         study = self.new_uid(_STUDY_UID, known.text(_STUDY_UID))

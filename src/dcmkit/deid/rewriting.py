@@ -44,8 +44,8 @@ _FIRST_OF_DATA_SETS, _LAST_OF_DATA_SETS = 0x00080000, 0xFFFBFFFF
 """Commands, file meta information, directories and padding lie beyond; group lengths are not recalculated."""
 _PLANE_DATA, _OVERLAY_TYPE, _OVERLAY_BIT_POSITION = 0x3000, 0x0040, 0x0102
 _COMMITTEE_NAME, _APPROVAL_NUMBER = 0x00120081, 0x00120082
-"""The name of an ethics committee must not be there without its number (PS3.3 C.7.1.3): Table E.1-1 replaces the one and
-removes the other, which leaves no valid instance. Both are dummies then."""
+"""The name of an ethics committee must not be there without its number (PS3.3 C.7.1.3): Table E.1-1 replaces the one
+and removes the other, which leaves no valid instance. Both are dummies then."""
 _REFERENCED_ITEM = re.compile(rb"\x40\x00\x73\xdb|\x00\x40\xdb\x73")
 """Referenced Content Item Identifier (0040,DB73) names other items by their number: none may be left out then."""
 _PIXEL_ELEMENTS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
