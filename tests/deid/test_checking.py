@@ -11,6 +11,7 @@ from dcmkit.dataset.part10 import file_meta
 from dcmkit.deid import boxes
 from dcmkit.deid.batch import WRITTEN, Job, anonymize
 from dcmkit.deid.checking import Checker, Suspect
+from dcmkit.deid.engine import SEVERAL_ENCODINGS
 from dcmkit.deid.output import SHORT_NAMES, Output
 from dcmkit.deid.profile import OPTIONS, Plan, parse
 from dcmkit.deid.pseudonyms import Given, Pseudonyms
@@ -167,3 +168,11 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         (tmp_path / "cut").write_bytes(content[:size])
         with pytest.raises(InvalidDataSetError):
             check(tmp_path / "cut")
+
+
+def test_elements_that_are_encoded_in_several_ways_are_suspect(tmp_path: Path) -> None:
+    mixed = encode({0x00080000: Element("UL", "4")}, EXPLICIT_VR_LITTLE_ENDIAN)
+    path = tmp_path / "in"
+    meta = file_meta(CT, "1.2.3.4", EXPLICIT_VR_LITTLE_ENDIAN)
+    path.write_bytes(meta + mixed + encode(IMAGE, IMPLICIT_VR_LITTLE_ENDIAN))
+    assert [one.rule for one in check(path) if one.action == "quarantine"] == [SEVERAL_ENCODINGS]

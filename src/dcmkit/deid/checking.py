@@ -18,7 +18,7 @@ from dcmkit.deid import comments, suspicion
 from dcmkit.deid.batch import told
 from dcmkit.deid.directory import DESCRIBING, FILE_ID, FILE_SET_ID, KEPT, LINKS, RECORDS, SHORT_NAME, Tree, rules_of
 from dcmkit.deid.dummies import dummy
-from dcmkit.deid.engine import DIRECTORY_SOP_CLASS, Anonymizer, Known, Source, fragments, listed
+from dcmkit.deid.engine import DIRECTORY_SOP_CLASS, SEVERAL_ENCODINGS, Anonymizer, Known, Source, fragments, listed
 from dcmkit.deid.profile import Plan, Rule
 from dcmkit.deid.pseudonyms import Given, Pseudonyms, is_of_the_standard
 from dcmkit.deid.rewriting import Action, Rewriter, items
@@ -147,7 +147,9 @@ class Checker:
             yield Suspect("", "", "quarantine", reason)
         finder = self._finder(self._anonymizer.subject(known, facts), encoding, ours)
         at = elements.index(pixels) if pixels is not None else len(elements)
-        finder.level(source.data, [one for one in elements[:at] if one.tag not in _MARKS], encoding)
+        kept = finder.level(source.data, [one for one in elements[:at] if one.tag not in _MARKS], encoding)
+        if kept and guess(memoryview(kept[0]), 0, len(kept[0]), encoding) != encoding:
+            yield Suspect("", "", "quarantine", SEVERAL_ENCODINGS)
         finder.level(source.data, elements[at + 1 :], encoding, charset=known.charset)
         yield from map(_suspect, finder.found)
         if pixels is not None:

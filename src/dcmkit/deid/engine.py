@@ -55,6 +55,7 @@ _NAMING = (PATIENT_NAME, PATIENT_ID, 0x00080090, 0x00081070, 0x00081050, 0x00081
            0x00080050, 0x00101000, 0x00101001, 0x00101005, 0x00101040, 0x00102154, 0x00321032)  # fmt: skip
 """Attributes whose words descriptors lose, whatever the vocabulary says."""
 DIRECTORY_SOP_CLASS = "1.2.840.10008.1.3.10"
+SEVERAL_ENCODINGS = "its elements are encoded in several ways: others may read it otherwise"
 
 
 class QuarantinedError(DcmkitError):
@@ -214,7 +215,7 @@ class Anonymizer:
         if after is None:
             after = [data[tail[0].start : tail[-1].end]]
         if before and guess(memoryview(before[0]), 0, len(before[0]), encoding) != encoding:
-            raise QuarantinedError("its elements are encoded in several ways: others may read it otherwise")
+            raise QuarantinedError(SEVERAL_ENCODINGS)
         instance = self.instance(header, data, source.start)
         meta = file_meta(header.sop_class_uid, instance, header.transfer_syntax_uid)
         study = self.new_uid(_STUDY_UID, known.text(_STUDY_UID))
