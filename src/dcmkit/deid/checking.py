@@ -264,7 +264,7 @@ class _Finder(Rewriter):
     def __init__(
         self, plan: Plan, values: _Values, encoding: Encoding, sop_class_uid: str, *, directory: bool = False
     ) -> None:
-        super().__init__(plan, values, encoding, sop_class_uid, directory=directory)
+        super().__init__(plan, values, encoding, sop_class_uid, remember=True, directory=directory)
         self._taking = values
         self.found: list[Action] = []
 
