@@ -14,6 +14,7 @@ from dcmkit.dataset.elements import Element
 from dcmkit.deid import keys
 from dcmkit.deid.pseudonyms import Pseudonyms
 from dcmkit.errors import ExitCode
+from tests.deid.test_directory import directory
 from tests.deid.test_engine import IMAGE, file
 from tests.deid.test_output import files
 
@@ -152,3 +153,16 @@ def test_the_profile_is_listed_with_its_edition() -> None:
     rows = json.loads(result.stdout)
     assert len(rows) == 13
     assert rows[0] == {"name": "basic", "code": "113100", "meaning": rows[0]["meaning"], "edition": "PS3.15 2026d"}
+
+
+def test_a_medium_has_its_directory_with_short_names_and_is_told_why_without(tmp_path: Path, key: Path) -> None:
+    (tmp_path / "in").mkdir()
+    file(tmp_path / "in" / "a")
+    directory(tmp_path / "in" / "DICOMDIR")
+    plain = run(tmp_path / "in", "-o", tmp_path / "plain", "--key", key)
+    assert plain.exit_code == ExitCode.PARTLY_DONE
+    assert "DICOMDIR: not written: " in plain.output
+    assert "--names short" in plain.output
+    short = run(tmp_path / "in", "-o", tmp_path / "short", "--key", key, "--names", "short")
+    assert (short.exit_code, short.output) == (ExitCode.DONE, "")
+    assert (tmp_path / "short" / "DICOMDIR").is_file()
