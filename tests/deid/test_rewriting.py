@@ -7,9 +7,10 @@ import pytest
 from dcmkit.dataset.elements import DataSet, Element, decode, encode
 from dcmkit.dataset.raw import EXPLICIT, encoding_of, walk
 from dcmkit.deid.descriptors import Descriptors
+from dcmkit.deid.pieces import encoded
 from dcmkit.deid.profile import Plan, parse
 from dcmkit.deid.pseudonyms import Pseudonyms
-from dcmkit.deid.rewriting import Action, Rewriter, encoded
+from dcmkit.deid.rewriting import Action, Rewriter
 from dcmkit.deid.values import Subject, Values
 from dcmkit.errors import InvalidDataSetError
 from dcmkit.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN

@@ -54,6 +54,10 @@ def test_dummies_have_as_many_numbers_as_there_were() -> None:
     assert changed("D", 0x00081070, "PN", b"Jones^Ann") == _even(PSEUDONYMS.name("Jones^Ann"))
 
 
+def test_numbers_that_look_like_blanks_are_numbers() -> None:
+    assert changed("D", 0x00720078, "US", b"  ") == b"\0\0"
+
+
 def test_documents_are_replaced_by_an_empty_one_of_their_type() -> None:
     made = changed("D", ENCAPSULATED_DOCUMENT, "OB", b"%PDF-1.4 Smith", mime_type="application/pdf")
     assert made is not None

@@ -201,7 +201,7 @@ def walk(
         InvalidDataSetError: the data set ends too early, is nested too deeply, or is none.
     """
     reader, count = Reader(encoding), 0
-    explicit, head = encoding.explicit, _HEADS[encoding.big_endian]
+    explicit, head, new = encoding.explicit, _HEADS[encoding.big_endian], tuple.__new__
     while pos < end:
         if not data[pos] and (zeros := _ZEROS.match(data, pos, end)):
             if zeros.end() == end:
@@ -217,7 +217,7 @@ def walk(
                 if count > ELEMENTS_LIMIT:
                     raise InvalidDataSetError(f"the data set has more than {ELEMENTS_LIMIT} elements")
                 last = pos + 8 + length
-                yield RawElement(group << 16 | number, short, pos, pos + 8, length, last)
+                yield new(RawElement, (group << 16 | number, short, pos, pos + 8, length, last))
                 pos = last
                 continue
         tag, vr, start, length = reader.header(data, pos, end)

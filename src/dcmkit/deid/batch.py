@@ -18,9 +18,10 @@ from dcmkit.deid.cleaning import cleaned_pieces
 from dcmkit.deid.descriptors import Descriptors
 from dcmkit.deid.engine import DIRECTORY_SOP_CLASS, Anonymized, Anonymizer, QuarantinedError, Source, pixel_pieces
 from dcmkit.deid.output import Claim, Output, Written, deflated
+from dcmkit.deid.pieces import Buffer
 from dcmkit.deid.profile import Plan
 from dcmkit.deid.pseudonyms import Pseudonyms, Record
-from dcmkit.deid.rewriting import Action, Buffer
+from dcmkit.deid.rewriting import Action
 from dcmkit.deid.verification import COINCIDENCE, LEAK, Finding, Removed, search
 from dcmkit.errors import DcmkitError, OutputError
 from dcmkit.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dcmkit.dataset.raw import RawElements, walk
 from dcmkit.deid.engine import Anonymized, QuarantinedError
-from dcmkit.deid.rewriting import Buffer
+from dcmkit.deid.pieces import Buffer
 from dcmkit.errors import InputError, OutputError
 
 if TYPE_CHECKING:

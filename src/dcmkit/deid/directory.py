@@ -21,9 +21,10 @@ from dcmkit.dataset.recode import recode
 from dcmkit.dataset.values import character_set
 from dcmkit.deid.engine import DIRECTORY_SOP_CLASS, Anonymized, Anonymizer, Known, QuarantinedError, Source
 from dcmkit.deid.output import Output
+from dcmkit.deid.pieces import encoded
 from dcmkit.deid.profile import BASIC, Plan, Rule
 from dcmkit.deid.pseudonyms import Patient
-from dcmkit.deid.rewriting import Action, Removed, Rewriter, encoded, items
+from dcmkit.deid.rewriting import Action, Removed, Rewriter, items
 from dcmkit.deid.suspicion import Facts
 from dcmkit.deid.values import PATIENT_ID, PATIENT_NAME, Subject, Values
 from dcmkit.errors import InvalidDataSetError

@@ -28,9 +28,10 @@ from dcmkit.dataset.raw import (
 from dcmkit.dataset.values import CharacterSet, character_set, decode_text, fold
 from dcmkit.deid import comments, suspicion
 from dcmkit.deid.descriptors import Descriptors
+from dcmkit.deid.pieces import Buffer, encoded
 from dcmkit.deid.profile import Plan, Rule
 from dcmkit.deid.pseudonyms import Patient, Pseudonyms
-from dcmkit.deid.rewriting import Action, Buffer, Removed, Rewriter, encoded, items
+from dcmkit.deid.rewriting import Action, Removed, Rewriter, items
 from dcmkit.deid.tables import EDITION
 from dcmkit.deid.values import MIME_TYPE, PATIENT_ID, PATIENT_NAME, Subject, Values
 from dcmkit.errors import DcmkitError, ExitCode, InputError, InvalidDataSetError
@@ -181,6 +182,8 @@ class Anonymizer:
         self.plan, self.pseudonyms, self.rules = plan, pseudonyms, rules
         self.remember = remember
         self.kept = frozenset(tag for tag, rule in plan.table("", 0).items() if rule.code == "K")
+        self._context: tuple[object, ...] = ()
+        self._memo: dict[bytes, bytes] = {}
         self.descriptors = rules.descriptors if rules is not None else Descriptors()
 
     def __call__(self, source: Source, *, cleaned: bool = False) -> Anonymized:
@@ -206,7 +209,7 @@ class Anonymizer:
         subject = self.subject(known, facts)
         rewriter = Rewriter(
             self.plan, Values(self.pseudonyms, self.descriptors, subject), encoding, facts.sop_class_uid,
-            remember=self.remember,
+            remember=self.remember, memo=self._remembered(subject, encoding, known.text(_CHARACTER_SET)),
         )  # fmt: skip
         at = elements.index(pixels) if pixels is not None else len(elements)
         head, tail = elements[:at], elements[at + 1 :]
@@ -234,6 +237,13 @@ class Anonymizer:
         encoding = guess(data, source.start, len(data), encoding_of(header.transfer_syntax_uid))
         elements, _ = listed(data, source.start, encoding, header.transfer_syntax_uid)
         return (*given, *self.rules.boxes_for(Known(data, elements, encoding).facts(header)))
+
+    def _remembered(self, subject: Subject, encoding: Encoding, charset: str) -> dict[bytes, bytes]:
+        """What elements became: begun anew wherever something else that decides on them is another."""
+        context = (subject.patient, subject.sop_class_uid, subject.mime_type, encoding, charset)
+        if context != self._context:
+            self._context, self._memo = context, {}
+        return self._memo
 
     # --- about the object ----------------------------------------------------------------------------------------
 

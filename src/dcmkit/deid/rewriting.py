@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from struct import Struct
 from typing import NamedTuple
 
-from dcmkit.dataset.elements import LONG_LENGTH_VRS
 from dcmkit.dataset.raw import (
     DEPTH_LIMIT,
     ITEM,
@@ -25,12 +24,11 @@ from dcmkit.dataset.raw import (
 )
 from dcmkit.dataset.values import CharacterSet, character_set
 from dcmkit.deid import structured
+from dcmkit.deid.pieces import Buffer, Writer
 from dcmkit.deid.profile import Plan, Rule
 from dcmkit.deid.tables import vr_of
 from dcmkit.deid.values import Values
 from dcmkit.errors import InvalidDataSetError
-
-Buffer = bytes | memoryview
 
 PLAIN, DUMMY, CLEAN, CONTENT, CONTENT_DUMMY = range(5)
 """What becomes of the attributes of an item that have no rule of their own: kept; dummies; text cleaned; as the content
@@ -48,6 +46,9 @@ _COMMITTEE_NAME, _APPROVAL_NUMBER = 0x00120081, 0x00120082
 and removes the other, which leaves no valid instance. Both are dummies then."""
 _REFERENCED_ITEM = re.compile(rb"\x40\x00\x73\xdb|\x00\x40\xdb\x73")
 """Referenced Content Item Identifier (0040,DB73) names other items by their number: none may be left out then."""
+_ORDINARY_LIMIT, _MEMO_LIMIT, _MEMO_LENGTH = 4096, 4096, 256
+_SAME_FOR_ALL = frozenset("ZDUR") | {"CD"}
+"""Rules whose outcome depends on the value, the patient and the SOP class alone."""
 _PIXEL_ELEMENTS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _TEXT_VRS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT", "PN"})
 _REMOVE = Rule("X", "basic")
@@ -97,6 +98,7 @@ class Rewriter:
         values: makes new values of old ones.
         encoding: of the elements.
         remember: collect what was removed.
+        memo: what elements of the top level became in other objects of the same patient, SOP class and encoding.
 
     Attributes:
         actions, removed: what was done, and with `remember` the values that went.
@@ -106,10 +108,10 @@ class Rewriter:
 
     def __init__(
         self, plan: Plan, values: Values, encoding: Encoding, sop_class_uid: str, *, remember: bool = False,
-        directory: bool = False,
+        directory: bool = False, memo: dict[bytes, bytes] | None = None,
     ) -> None:  # fmt: skip
         self._plan, self._values, self._sop_class = plan, values, sop_class_uid
-        self._remember, self._directory = remember, directory
+        self._remember, self._directory, self._memo = remember, directory, memo
         self.actions: list[Action] = []
         self.removed: list[Removed] = []
         self.embedded: list[int] = []
@@ -145,11 +147,19 @@ class Rewriter:
         charset = charset or character_set(None)
         table = self._plan.table(self._sop_class, parent)
         vr_rules = self._plan.has_vr_rules
-        writer = _Writer(data, encoding)
+        writer = Writer(data, encoding)
         pending = sorted(additions.items()) if additions else []
         group: list[RawElement] = []
+        memo = self._memo if parent == 0 and mode == PLAIN and not self._remember else None
+        ordinary = self._plan.ordinary(self._sop_class, parent) if mode == PLAIN and not (rules or self._directory) else {}
         for one in elements:
             tag, vr = one.tag, one.vr
+            if ordinary.get(tag) == vr and not group and not (pending and pending[0][0] <= tag):
+                if one.start == writer.to:
+                    writer.to = one.end
+                else:
+                    writer.keep(one)
+                continue
             if group and (tag >> 16 != group[0].tag >> 16):
                 self._group(writer, group, charset)
                 group = []
@@ -183,6 +193,24 @@ class Rewriter:
                     self._sequence(writer, data, one, encoding, mode, charset)
                 else:
                     writer.keep(one)
+                    if vr == one.vr and tag != _SPECIFIC_CHARACTER_SET and len(ordinary) < _ORDINARY_LIMIT:
+                        ordinary[tag] = vr
+                continue
+            if rule.code == "X" and not self._remember and tag != _APPROVAL_NUMBER:
+                self.actions.append(Action(self._path, tag, rule))
+                writer.changed = True
+                continue
+            if memo is not None and one.length < _MEMO_LENGTH and rule.code in _SAME_FOR_ALL and tag != _COMMITTEE_NAME:
+                whole = bytes(data[one.start : one.end])
+                made = memo.get(whole)
+                if made is None:
+                    writer.fresh = None
+                    self._apply(writer, data, one, vr, rule, encoding, parent, mode, charset)
+                    if writer.fresh is not None and len(memo) < _MEMO_LIMIT:
+                        memo[whole] = writer.fresh
+                else:
+                    self.actions.append(Action((), tag, rule))
+                    writer.add(made)
                 continue
             self._apply(writer, data, one, vr, rule, encoding, parent, mode, charset)
         if group:
@@ -210,7 +238,7 @@ class Rewriter:
     # --- one element -------------------------------------------------------------------------------------------
 
     def _apply(
-        self, writer: _Writer, data: memoryview, one: RawElement, vr: str, rule: Rule, encoding: Encoding, parent: int,
+        self, writer: Writer, data: memoryview, one: RawElement, vr: str, rule: Rule, encoding: Encoding, parent: int,
         mode: int, charset: CharacterSet,
     ) -> None:  # fmt: skip
         code, tag = rule.code, one.tag
@@ -275,7 +303,7 @@ class Rewriter:
     # --- sequences ---------------------------------------------------------------------------------------------
 
     def _sequence(
-        self, writer: _Writer, data: memoryview, one: RawElement, encoding: Encoding, mode: int, charset: CharacterSet
+        self, writer: Writer, data: memoryview, one: RawElement, encoding: Encoding, mode: int, charset: CharacterSet
     ) -> None:
         around = self._path
         if len(around) >= 2 * DEPTH_LIMIT:
@@ -335,13 +363,13 @@ class Rewriter:
 
     # --- groups ------------------------------------------------------------------------------------------------
 
-    def _group(self, writer: _Writer, elements: list[RawElement], charset: CharacterSet) -> None:
+    def _group(self, writer: Writer, elements: list[RawElement], charset: CharacterSet) -> None:
         if elements[0].tag & 0x10000:
             self._private(writer, elements, charset)
         else:
             self._plane(writer, elements, charset)
 
-    def _plane(self, writer: _Writer, elements: list[RawElement], charset: CharacterSet) -> None:
+    def _plane(self, writer: Writer, elements: list[RawElement], charset: CharacterSet) -> None:
         """A curve or an overlay: nothing is left of one without its data. Regions of interest are no writing."""
         data, encoding = writer.data, writer.encoding
         group = elements[0].tag & 0xFFFF0000
@@ -369,7 +397,7 @@ class Rewriter:
             else:
                 self._apply(writer, data, one, one.vr, own, encoding, 0, PLAIN, charset)
 
-    def _private(self, writer: _Writer, elements: list[RawElement], charset: CharacterSet) -> None:
+    def _private(self, writer: Writer, elements: list[RawElement], charset: CharacterSet) -> None:
         """All of one odd group: blocks are kept with their creators, or go with them (PS3.5 7.8.1)."""
         data, encoding = writer.data, writer.encoding
         creators: dict[int, RawElement] = {}
@@ -410,80 +438,6 @@ class Rewriter:
         """An attribute of another VR than the safe one is another attribute."""
         known = self._plan.private_vr(creator, one.tag)
         return one.vr == "UN" or not known or one.vr in known.split("/")
-
-
-class _Writer:
-    """Collects what is to be written of a level: ranges of the source, and what is new."""
-
-    __slots__ = ("_changed", "_from", "_out", "_to", "data", "encoding")
-
-    def __init__(self, data: memoryview, encoding: Encoding) -> None:
-        self.data, self.encoding = data, encoding
-        self._out: list[Buffer] = []
-        self._from = self._to = -1
-        self._changed = False
-
-    def keep(self, one: RawElement) -> None:
-        """An element as it lies there."""
-        if one.start != self._to:
-            if self._from >= 0:
-                self._flush()
-                self._changed = True
-            self._from = one.start
-        self._to = one.end
-
-    def drop(self, one: RawElement) -> None:
-        """An element that goes."""
-        self._changed = True
-
-    def add(self, encoded: Buffer) -> None:
-        """Something new."""
-        self._flush()
-        self._changed = True
-        self._out.append(encoded)
-
-    def replace(self, one: RawElement, value: bytes) -> None:
-        """Another value of the same element."""
-        self.add(_header(self.encoding, one, len(value)) + value)
-
-    def replace_with(self, one: RawElement, content: list[Buffer]) -> None:
-        """The items of a sequence, of defined length from now on."""
-        self.add(_header(self.encoding, one, sum(map(len, content))))
-        self._out += content
-
-    def _flush(self) -> None:
-        if self._from >= 0:
-            self._out.append(self.data[self._from : self._to])
-            self._from = self._to = -1
-
-    def finished(self) -> list[Buffer] | None:
-        """All of it; None where nothing changed."""
-        if not self._changed:
-            return None
-        self._flush()
-        return self._out
-
-
-_SHORT = {False: Struct("<HH2sH").pack, True: Struct(">HH2sH").pack}
-_LONG = {False: Struct("<HH2sHL").pack, True: Struct(">HH2sHL").pack}
-_IMPLICIT = Struct("<HHL").pack
-
-
-def _header(encoding: Encoding, one: RawElement, length: int) -> bytes:
-    group, number = one.tag >> 16, one.tag & 0xFFFF
-    if not encoding.explicit:
-        return _IMPLICIT(group, number, length)
-    if one.vr in LONG_LENGTH_VRS or length > 0xFFFF:
-        vr = one.vr if one.vr in LONG_LENGTH_VRS else "UN"
-        return _LONG[encoding.big_endian](group, number, vr.encode(), 0, length)
-    return _SHORT[encoding.big_endian](group, number, one.vr.encode(), length)
-
-
-def encoded(encoding: Encoding, tag: int, vr: str, value: bytes) -> bytes:
-    """An element of one's own; an odd value is padded (PS3.5 6.2)."""
-    if len(value) & 1:
-        value += b"\0" if vr == "UI" else b" "
-    return _header(encoding, RawElement(tag, vr, 0, 0, 0, 0), len(value)) + value
 
 
 def items(data: memoryview, one: RawElement, encoding: Encoding) -> Iterator[tuple[int, int, Encoding]]:

@@ -62,7 +62,7 @@ class Values:
         code = rule.code
         if code == "Z":
             return self._pseudonym(tag, raw, charset) if tag in _PSEUDONYMOUS and raw.strip(b" \0") else b""
-        if not raw.strip(b" \0") and code != "R":
+        if not (raw if vr in _NUMBERS else raw.strip(b" \0")) and code != "R":
             return raw  # nothing is there to be replaced
         if code == "U":
             return self._uids(raw)

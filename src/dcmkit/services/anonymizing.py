@@ -25,9 +25,9 @@ from dcmkit.errors import DcmkitError, InvalidDataSetError, OutputError
 if TYPE_CHECKING:
     from dcmkit.archive.filing import Stored
     from dcmkit.archive.layout import Layout
+    from dcmkit.deid.pieces import Buffer
     from dcmkit.deid.profile import Plan
     from dcmkit.deid.pseudonyms import Pseudonyms
-    from dcmkit.deid.rewriting import Buffer
     from dcmkit.deid.rules import Rules
     from dcmkit.services.storage import Destination
 
