@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from mmap import mmap
 from struct import Struct
 from typing import NamedTuple
 
@@ -30,6 +31,9 @@ DECODED_LIMIT = 1 << 26
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _SHORT_VRS = {vr.encode(): vr for vr in VRS - LONG_LENGTH_VRS}
+_HEADERS_LIMIT = 1 << 14
+_KNOWN_HEADERS: dict[bool, dict[bytes, tuple[int, str, int]]] = {False: {}, True: {}}
+"""What headers say that were met before, by the order of their bytes: objects of a series have the same ones."""
 _HEADS = {False: Struct("<HH2sH").unpack_from, True: Struct(">HH2sH").unpack_from}
 _UNREAL_VRS = frozenset({"??", "  ", "--", "\0\0"})
 _ZEROS = re.compile(rb"\0*")
@@ -201,7 +205,13 @@ def walk(
         InvalidDataSetError: the data set ends too early, is nested too deeply, or is none.
     """
     reader, count = Reader(encoding), 0
-    explicit, head, new = encoding.explicit, _HEADS[encoding.big_endian], tuple.__new__
+    known = _KNOWN_HEADERS[encoding.big_endian] if encoding.explicit else None
+    source, new = b"", tuple.__new__
+    whole = data.obj
+    if isinstance(whole, (bytes, mmap)) and len(whole) == len(data):
+        source = whole  # type: ignore[assignment]  # a slice of a map is bytes, too
+    else:
+        known = None
     while pos < end:
         if not data[pos] and (zeros := _ZEROS.match(data, pos, end)):
             if zeros.end() == end:
@@ -209,15 +219,18 @@ def walk(
             if zeros.end() - pos >= 8:
                 pos += (zeros.end() - pos) // 8 * 8
                 continue
-        if explicit and end - pos >= 8:  # what most elements are, without a call
-            group, number, letters, length = head(data, pos)
-            short = _SHORT_VRS.get(letters)
-            if short is not None and group != 0xFFFE and pos + 8 + length <= end:
+        if known is not None and end - pos >= 8:  # what most elements are, without a call
+            header = source[pos : pos + 8]
+            found = known.get(header)
+            if found is None:
+                found = _short_header(header, encoding.big_endian, known)
+            tag, vr, length = found
+            last = pos + 8 + length
+            if vr and last <= end:
                 count += 1
                 if count > ELEMENTS_LIMIT:
                     raise InvalidDataSetError(f"the data set has more than {ELEMENTS_LIMIT} elements")
-                last = pos + 8 + length
-                yield new(RawElement, (group << 16 | number, short, pos, pos + 8, length, last))
+                yield new(RawElement, (tag, vr, pos, pos + 8, length, last))
                 pos = last
                 continue
         tag, vr, start, length = reader.header(data, pos, end)
@@ -235,6 +248,16 @@ def walk(
         last = reader.end(data, tag, vr, start, length, end)
         yield RawElement(tag, vr, pos, start, length, last)
         pos = last
+
+
+def _short_header(header: bytes, big_endian: bool, known: dict[bytes, tuple[int, str, int]]) -> tuple[int, str, int]:
+    """Tag, VR and length of an element with a short length; no VR for others. It is remembered."""
+    group, number, letters, length = _HEADS[big_endian](header)
+    vr = _SHORT_VRS.get(letters, "") if group != 0xFFFE else ""
+    if len(known) >= _HEADERS_LIMIT:
+        known.clear()
+    known[header] = found = (group << 16 | number, vr, length)
+    return found
 
 
 class RawElements:

@@ -130,7 +130,7 @@ class Output:
         directory = os.path.dirname(target) or "."
         self.make(directory)
         try:
-            with _Unnamed(directory) as new:
+            with _Unnamed(self.room()) as new:
                 new.write(pieces)
                 if check is not None:
                     with new.mapped() as found:
@@ -216,7 +216,10 @@ class Output:
 
 
 class _Unnamed:
-    """A file being written that has no name yet: when the process dies, nothing is left of it."""
+    """A file being written that has no name yet: when the process dies, nothing is left of it.
+
+    All of an output are made in its root: file systems look for room near the directory, anew for each directory.
+    """
 
     def __init__(self, directory: str) -> None:
         self._directory, self._name = directory, ""

@@ -157,7 +157,7 @@ class Plan:
         self._typed: dict[int, Row] = {}
         self._optional = self._of_type_3()
         self._tables: dict[tuple[str, int], Mapping[int, Rule]] = {}
-        self._ordinary: dict[tuple[str, int], dict[int, str]] = {}
+        self._usual: dict[tuple[str, int], dict[int, tuple[str, Rule | None]]] = {}
         self._repeating = {tag: self._rule(row, OPTIONAL) for tag, row in tables.repeating().items()}
 
     def __reduce__(self) -> tuple[type[Plan], tuple[Profile, Rules | None]]:
@@ -179,9 +179,9 @@ class Plan:
             found = self._tables[sop_class_uid, parent] = self._of_types(required)
         return found
 
-    def ordinary(self, sop_class_uid: str, parent: int) -> dict[int, str]:
-        """Attributes at one place that were found to have no rule, and their VR: whoever finds them enters them."""
-        return self._ordinary.setdefault((sop_class_uid, parent), {})
+    def usual(self, sop_class_uid: str, parent: int) -> dict[int, tuple[str, Rule | None]]:
+        """VR and rule of attributes at one place about which nothing is special: whoever finds them enters them."""
+        return self._usual.setdefault((sop_class_uid, parent), {})
 
     def _of_type_3(self) -> Mapping[int, Rule]:
         """The rules where an IOD requires nothing."""

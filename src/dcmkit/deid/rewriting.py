@@ -46,7 +46,7 @@ _COMMITTEE_NAME, _APPROVAL_NUMBER = 0x00120081, 0x00120082
 and removes the other, which leaves no valid instance. Both are dummies then."""
 _REFERENCED_ITEM = re.compile(rb"\x40\x00\x73\xdb|\x00\x40\xdb\x73")
 """Referenced Content Item Identifier (0040,DB73) names other items by their number: none may be left out then."""
-_ORDINARY_LIMIT, _MEMO_LIMIT, _MEMO_LENGTH = 4096, 4096, 256
+_USUAL_LIMIT, _MEMO_LIMIT, _MEMO_LENGTH = 4096, 4096, 256
 _SAME_FOR_ALL = frozenset("ZDUR") | {"CD"}
 """Rules whose outcome depends on the value, the patient and the SOP class alone."""
 _PIXEL_ELEMENTS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -151,15 +151,27 @@ class Rewriter:
         pending = sorted(additions.items()) if additions else []
         group: list[RawElement] = []
         memo = self._memo if parent == 0 and mode == PLAIN and not self._remember else None
-        ordinary = self._plan.ordinary(self._sop_class, parent) if mode == PLAIN and not (rules or self._directory) else {}
+        usual = self._plan.usual(self._sop_class, parent) if memo is not None and not self._directory else {}
         for one in elements:
             tag, vr = one.tag, one.vr
-            if ordinary.get(tag) == vr and not group and not (pending and pending[0][0] <= tag):
-                if one.start == writer.to:
-                    writer.to = one.end
-                else:
-                    writer.keep(one)
-                continue
+            known = usual.get(tag)
+            if known is not None and known[0] == vr and not group and not (pending and pending[0][0] <= tag):
+                rule = known[1]
+                if rule is None:
+                    if one.start == writer.to:
+                        writer.to = one.end
+                    else:
+                        writer.keep(one)
+                    continue
+                if rule.code == "X":
+                    self.actions.append(Action((), tag, rule))
+                    writer.changed = True
+                    continue
+                made = memo.get(bytes(data[one.start : one.end])) if memo else None
+                if made is not None:
+                    self.actions.append(Action((), tag, rule))
+                    writer.add(made)
+                    continue
             if group and (tag >> 16 != group[0].tag >> 16):
                 self._group(writer, group, charset)
                 group = []
@@ -193,26 +205,18 @@ class Rewriter:
                     self._sequence(writer, data, one, encoding, mode, charset)
                 else:
                     writer.keep(one)
-                    if vr == one.vr and tag != _SPECIFIC_CHARACTER_SET and len(ordinary) < _ORDINARY_LIMIT:
-                        ordinary[tag] = vr
+                    if vr == one.vr and tag != _SPECIFIC_CHARACTER_SET and len(usual) < _USUAL_LIMIT:
+                        usual[tag] = vr, None
                 continue
-            if rule.code == "X" and not self._remember and tag != _APPROVAL_NUMBER:
-                self.actions.append(Action(self._path, tag, rule))
-                writer.changed = True
-                continue
-            if memo is not None and one.length < _MEMO_LENGTH and rule.code in _SAME_FOR_ALL and tag != _COMMITTEE_NAME:
-                whole = bytes(data[one.start : one.end])
-                made = memo.get(whole)
-                if made is None:
-                    writer.fresh = None
-                    self._apply(writer, data, one, vr, rule, encoding, parent, mode, charset)
-                    if writer.fresh is not None and len(memo) < _MEMO_LIMIT:
-                        memo[whole] = writer.fresh
-                else:
-                    self.actions.append(Action((), tag, rule))
-                    writer.add(made)
-                continue
+            writer.fresh = None
             self._apply(writer, data, one, vr, rule, encoding, parent, mode, charset)
+            if memo is not None and vr == one.vr and vr != "SQ" and tag not in (_COMMITTEE_NAME, _APPROVAL_NUMBER):
+                if rule.code == "X":
+                    usual[tag] = vr, rule
+                elif writer.fresh is not None and rule.code in _SAME_FOR_ALL and one.length < _MEMO_LENGTH:
+                    usual[tag] = vr, rule
+                    if len(memo) < _MEMO_LIMIT:
+                        memo[bytes(data[one.start : one.end])] = writer.fresh
         if group:
             self._group(writer, group, charset)
         for _, addition in pending:
