@@ -81,6 +81,18 @@ def test_options_are_named_and_kept_uids_stay_in_names_and_meta(tmp_path: Path) 
     assert len(after[0x00120064].value) == 3
 
 
+def test_what_options_promise_of_pixels_is_said(tmp_path: Path) -> None:
+    knee = {**IMAGE, 0x00180015: Element("CS", "KNEE"), 0x00280301: Element("CS", "")}
+    path = file(tmp_path / "in", dict(sorted(knee.items())))
+    for profile, burned_in, recognizable in (
+        ("basic", "", None), ("clean-pixel-data", "NO", None), ("clean-recognizable-visual-features", "", "NO"),
+    ):  # fmt: skip
+        _, content = anonymized(path, profile)
+        after = decode(content[parse_file_header(content, -1, len(content)).offset :], EXPLICIT_VR_LITTLE_ENDIAN)
+        assert after[0x00280301].value == burned_in
+        assert (after[0x00280302].value if 0x00280302 in after else None) == recognizable
+
+
 def test_comments_of_codestreams_are_blanked_and_nothing_moves(tmp_path: Path) -> None:
     jpeg = b"\xff\xd8\xff\xfe\x00\x0cSmith John\xff\xda\0\2\0\0\xff\xd9"
     pixels = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\0\0\0\0"

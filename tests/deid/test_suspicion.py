@@ -187,6 +187,13 @@ def test_recognizable_patients_with_the_option_that_cleans_them():
     faceless = plan("basic,clean-recognizable-visual-features")
     assert kind(found, faceless) == "face"
     assert kind(found, faceless, cleaning=True) is None
+    for modality, part, suspected in (
+        ("CT", "HEAD", "face"), ("MR", "", "face"), ("PT", "WHOLEBODY", "face"), ("CT", "CHEST", None),
+        ("CR", "", None),
+    ):  # fmt: skip
+        assert kind(facts("CTImageStorage", modality, body_part=part), faceless) == suspected
+        assert kind(facts("CTImageStorage", modality, body_part=part, recognizable="NO"), faceless) is None
+        assert kind(facts("CTImageStorage", modality, body_part=part)) is None
 
 
 def test_rules_hold_and_let_pass():

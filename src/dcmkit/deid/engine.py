@@ -271,7 +271,7 @@ class Anonymizer:
     def additions(self, encoding: Encoding, cleaned: bool) -> Mapping[int, bytes]:
         """The elements that say so, encoded, by tag."""
         codes = tuple(self.plan.method_codes())
-        return _method(encoding, codes, self.plan.temporal, cleaned, self.plan.hides_faces and cleaned)
+        return _method(encoding, codes, self.plan.temporal, cleaned or self.plan.cleans_pixels, self.plan.hides_faces)
 
 
 @lru_cache(maxsize=32)

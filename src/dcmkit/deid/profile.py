@@ -21,7 +21,7 @@ BASIC = "basic"
 BASIC_CODE = ("113100", "Basic Application Confidentiality Profile")
 FULL_DATES, MODIFIED_DATES = "retain-full-dates", "retain-modified-dates"
 SAFE_PRIVATE, RETAIN_UIDS = "retain-safe-private", "retain-uids"
-CLEAN_FACES = "clean-recognizable-visual-features"
+CLEAN_PIXELS, CLEAN_FACES = "clean-pixel-data", "clean-recognizable-visual-features"
 
 
 class Option(NamedTuple):
@@ -41,7 +41,7 @@ class Option(NamedTuple):
 OPTIONS: Mapping[str, Option] = {
     option.name: option
     for option in (
-        Option("clean-pixel-data", "113101", "Clean Pixel Data Option", False),
+        Option(CLEAN_PIXELS, "113101", "Clean Pixel Data Option", False),
         Option(CLEAN_FACES, "113102", "Clean Recognizable Visual Features Option", False),
         Option("clean-graphics", "113103", "Clean Graphics Option"),
         Option("clean-structured-content", "113104", "Clean Structured Content Option"),
@@ -278,6 +278,11 @@ class Plan:
         if FULL_DATES in self._options:
             return "UNMODIFIED"
         return "MODIFIED" if MODIFIED_DATES in self._options else "REMOVED"
+
+    @property
+    def cleans_pixels(self) -> bool:
+        """Whether nothing is to be burned into pixels."""
+        return CLEAN_PIXELS in self._options
 
     @property
     def hides_faces(self) -> bool:

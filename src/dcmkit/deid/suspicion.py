@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SOP_CLASS_UID, _IMAGE_TYPE, _MODALITY, _CONVERSION_TYPE = 0x00080016, 0x00080008, 0x00080060, 0x00080064
 _MANUFACTURER, _MODEL, _BURNED_IN, _RECOGNIZABLE = 0x00080070, 0x00081090, 0x00280301, 0x00280302
+_BODY_PART = 0x00180015
 _ROWS, _COLUMNS, _DOCUMENT, _MIME_TYPE = 0x00280010, 0x00280011, 0x00420011, 0x00420012
 _PIXELS = (_ROWS, _COLUMNS, 0x7FE00010, 0x7FE00008, 0x7FE00009, 0x00287FE0)
 _DOCUMENT_GONE = frozenset("XZDR")
@@ -36,6 +37,7 @@ class Facts(NamedTuple):
         image_type: values joined by backslashes.
         pixels: whether it is an image at all.
         document: whether a document is encapsulated.
+        body_part: (0018,0015).
     """
 
     sop_class_uid: str
@@ -51,6 +53,7 @@ class Facts(NamedTuple):
     columns: int = 0
     pixels: bool = True
     document: bool = False
+    body_part: str = ""
 
 
 class Overrides(NamedTuple):
@@ -75,7 +78,7 @@ KINDS: Mapping[str, str] = {
     "video": "video may show the patient, or a name, and is heard as well",
     "film": "film that was printed or scanned usually shows the patient's name",
     "label": "images of slides with their label show whose they are",
-    "face": "the object says that the patient can be recognized in its pixels",
+    "face": "the patient may be recognized in its pixels",
     "audio": "recorded speech may name the patient",
     "document": "the encapsulated document is kept, and may name the patient",
     "unknown-sop-class": "nothing is known of the SOP class, and so of what else may name the patient",
@@ -83,6 +86,12 @@ KINDS: Mapping[str, str] = {
 """Of what is suspected, and why."""
 _BLANKABLE = frozenset(KINDS) - {"audio", "document"}
 """What boxes that are blanked make safe. Nobody blanks a frame of an object whose pixels he has not looked at."""
+_SECTIONS = frozenset({"CT", "MR", "PT"})
+_HEADS = frozenset({
+    "HEAD", "HEADNECK", "HEAD AND NECK", "HEAD NECK", "SKULL", "BRAIN", "FACE", "ORBIT", "EYE", "NOSE", "SINUS",
+    "PARANASALSINUS", "SPARANASAL", "JAW", "MAXILLA", "MANDIBLE", "EAR", "IAC", "TMJ", "WHOLEBODY", "WHOLE BODY",
+})  # fmt: skip
+"""Body parts (PS3.16 Annex L) with a face on them."""
 _DISTRUSTED_NO = frozenset({"ultrasound", "secondary-capture", "angiography", "photography", "film"})
 """Where BurnedInAnnotation NO counts if rules say that it is believed."""
 
@@ -145,7 +154,7 @@ def facts_of(
         uid, _code(text(_MODALITY)), _code(text(_BURNED_IN)), _code(text(_RECOGNIZABLE)), _code(text(_CONVERSION_TYPE)),
         _code(text(_IMAGE_TYPE)), text(_MANUFACTURER), text(_MODEL), transfer_syntax_uid, rows, columns,
         pixels=bool(rows or columns) or any(text(tag) for tag in _PIXELS),
-        document=uid.startswith(_DOCUMENTS) or bool(text(_MIME_TYPE)),
+        document=uid.startswith(_DOCUMENTS) or bool(text(_MIME_TYPE)), body_part=_code(text(_BODY_PART)),
     )  # fmt: skip
 
 
@@ -183,7 +192,7 @@ def _kinds(facts: Facts, plan: Plan) -> list[str]:
     found = []
     if facts.burned_in not in ("", "NO"):
         found.append("burned-in-annotation")
-    if plan.hides_faces and facts.recognizable == "YES":
+    if plan.hides_faces and _shows_a_face(facts):
         found.append("face")
     if facts.document and _is_kept(facts, plan):
         found.append("document")
@@ -196,6 +205,14 @@ def _kinds(facts: Facts, plan: Plan) -> list[str]:
     if facts.pixels:
         found += _of_pixels(facts)
     return found
+
+
+def _shows_a_face(facts: Facts) -> bool:
+    """Whether the surface of a head may be made of the pixels: it is said, or they are sections of one, or of what is
+    not said."""
+    if facts.recognizable in ("YES", "NO"):
+        return facts.recognizable == "YES"
+    return facts.pixels and facts.modality in _SECTIONS and (not facts.body_part or facts.body_part in _HEADS)
 
 
 def _of_pixels(facts: Facts) -> list[str]:
