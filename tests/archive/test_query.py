@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dcmkit.archive import query as query_module
-from dcmkit.archive.query import DEFAULT_KEYS, Query, count, is_key, is_known, select, select_values
+from dcmkit.archive.query import DEFAULT_KEYS, Query, count, count_unless, is_key, is_known, select, select_values
 from dcmkit.archive.store import Archive
 from dcmkit.errors import UsageError
 from tests.archive.objects import MR, archive_in, put
@@ -333,3 +333,26 @@ def test_dates_and_times_as_one(tmp_path: Path):
         assert found(True, "-20240103", "-09") == ["1.0", "1.1", "1.2"]
         assert found(True, "20240101-", "-12") == found(False, "20240101-", "-12")  # not the same form
         assert found(True, "20240103", "08-10") == ["1.2"]
+
+
+def test_an_order_of_ones_own(archive: Archive):
+    def found(level: str, *order: str, key: str = "StudyInstanceUID", **how: Any) -> list[Any]:
+        return [row[key] for row in select(archive.index, Query(level, how, (key,), order=order))]
+
+    natural = values(archive, "StudyInstanceUID")
+    assert found("study", "-StudyDate", "-StudyTime") == natural[::-1]
+    assert found("study", "StudyInstanceUID") == sorted(natural)
+    by_name = [row["PatientName"] for row in select(archive.index, Query("study", keys=("PatientName",)))]
+    assert len(found("study", "PatientName", key="PatientName")) == len(by_name)
+    assert found("instance", "-StudyInstanceUID", "SOPInstanceUID")[0] == max(natural)
+    assert found("series", "PatientID", "-SeriesInstanceUID", key="PatientID")[0] == "1"
+    assert found("study", "-StudyInstanceUID", Modality="SR") == ["1.1"]
+    for wrong in ("Modality", "Nothing", "s.id; DROP TABLE study"):
+        with pytest.raises(UsageError, match="ordered by"):
+            found("study", wrong)
+
+
+def test_counting_may_be_given_up(archive: Archive, monkeypatch: pytest.MonkeyPatch):
+    assert count_unless(archive.index, Query("instance"), stop=lambda: False) == 13
+    monkeypatch.setattr(query_module, "_INSTRUCTIONS", 10)
+    assert count_unless(archive.index, Query("instance"), stop=lambda: True) is None

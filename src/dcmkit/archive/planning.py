@@ -153,6 +153,35 @@ def plan(
     return Plan(f"{tables} WHERE {where.sql}", where.parameters, _ORDER[level])
 
 
+def ordered_by(level: str, keys: Sequence[str]) -> str:
+    """What comes after ORDER BY for keywords, `-` before those whose highest values come first.
+
+    A study is told by date and time, so what begins with these alone comes from their index; its last key is the row.
+
+    Raises:
+        UsageError: one is no attribute of the level or one above.
+    """
+    parts: list[str] = []
+    target = LEVELS.index(level)
+    for key in keys:
+        keyword = key.lstrip("-")
+        attribute = BY_KEYWORD.get(keyword)
+        if attribute is None or LEVELS.index(attribute.level) > target:
+            raise UsageError(
+                f"rows of {level} level cannot be ordered by {keyword!r}", hint="it is no key of that level"
+            )
+        alias = ALIAS[attribute.level]
+        column = f"{alias}.{keyword}{'_folded' if attribute.is_name else ''}"
+        if attribute.level != level:
+            above = LEVELS.index(attribute.level)
+            tables = _tables(target - 1, target - 1, above)
+            link = f"{ALIAS[LEVELS[target - 1]]}.id = {_PARENT[level]}"
+            column = f"(SELECT {column} FROM {tables} WHERE {link})"  # noqa: S608
+        parts.append(column + (" DESC" if key.startswith("-") else ""))
+    last = f"{ALIAS[level]}.id" + (" DESC" if keys and keys[-1].startswith("-") else "")
+    return ", ".join([*parts, last])
+
+
 def _from_below(target: int, leader: _Key, here: list[_Key], below: list[_Key]) -> Plan:
     """Begin with what is below: few rows there, each leading to one of the level."""
     lowest = max(key.level for key in below)

@@ -17,10 +17,21 @@ from dcmkit.archive.attributes import BY_KEYWORD, INSTANCE, LEVELS, PATIENT, SER
 from dcmkit.archive.gathering import LEVEL_OF, gather, padded
 from dcmkit.archive.index import Index
 from dcmkit.archive.moments import Zones
-from dcmkit.archive.planning import ALIAS, FILE_COLUMNS, LAST_RECEIVED, LAST_RECEIVED_COLUMN, Plan, is_key, plan
+from dcmkit.archive.planning import (
+    ALIAS,
+    FILE_COLUMNS,
+    LAST_RECEIVED,
+    LAST_RECEIVED_COLUMN,
+    Plan,
+    is_key,
+    ordered_by,
+    plan,
+)
 from dcmkit.errors import UsageError
 
-__all__ = ["DEFAULT_KEYS", "Query", "Row", "Value", "count", "is_key", "is_known", "select", "select_values"]
+__all__ = [
+    "DEFAULT_KEYS", "Query", "Row", "Value", "count", "count_unless", "is_key", "is_known", "select", "select_values",
+]  # fmt: skip
 
 Value = str | int | None
 Row = dict[str, Value]
@@ -89,6 +100,8 @@ class Query:
         combined: a date and a time that are both ranges of the same form are matched as one (C.2.2.2.5).
         zones: dates with times and date-times are matched as in another time zone (C.2.2.2.1.3); they are told as they
             are stored.
+        order: keywords of attributes of the level or one above, each with `-` before it where the highest comes first;
+            the level's natural order when empty, and where rows have the same values.
     """
 
     level: str = STUDY
@@ -100,6 +113,7 @@ class Query:
     fuzzy: bool = False
     combined: bool = False
     zones: Zones | None = None
+    order: tuple[str, ...] = ()
 
 
 def select(index: Index, query: Query, extra: Collection[str] = ()) -> Iterator[Row]:
@@ -120,7 +134,7 @@ def select_values(
         stop: asked during long searches and between batches; the rows end when it says so.
 
     Raises:
-        UsageError: a keyword that is no index key, or is below the level where it is to be told.
+        UsageError: a keyword that is no index key, or is below the level where it is to be told or ordered by.
         OutputError: the index cannot be read.
     """
     keys = query.keys or DEFAULT_KEYS[query.level]
@@ -146,6 +160,15 @@ def count(index: Index, query: Query, extra: Collection[str] = ()) -> int:
         return int(connection.execute(sql, found.parameters).fetchone()[0])
 
 
+def count_unless(index: Index, query: Query, extra: Collection[str] = (), *, stop: Stop) -> int | None:
+    """As `count`; None where `stop` says so first."""
+    found = _plan(query, extra)
+    with _stoppable(index, stop) as connection:
+        sql = f"SELECT COUNT(*) FROM {found.source}"  # noqa: S608
+        return int(connection.execute(sql, found.parameters).fetchone()[0])
+    return None
+
+
 def is_known(keyword: str, level: str, extra: Collection[str] = ()) -> bool:
     """Whether a query can tell `keyword` at `level`."""
     return _expression(keyword, level, tuple(extra)) is not None
@@ -165,7 +188,8 @@ def _plan(query: Query, extra: Collection[str]) -> Plan:
 
 def _numbers(index: Index, query: Query, found: Plan, stop: Stop | None) -> array[int]:
     """The row numbers of all that match, in order; none when stopped."""
-    sql = f"SELECT {ALIAS[query.level]}.id FROM {found.source} ORDER BY {found.order}"  # noqa: S608
+    order = ordered_by(query.level, query.order) if query.order else found.order
+    sql = f"SELECT {ALIAS[query.level]}.id FROM {found.source} ORDER BY {order}"  # noqa: S608
     parameters = [*found.parameters]
     if query.limit or query.offset:
         sql += " LIMIT ? OFFSET ?"
