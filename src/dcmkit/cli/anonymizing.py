@@ -6,11 +6,10 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from dcmkit.cli.output import Progress, emit, say
-from dcmkit.cli.report import ReportError
+from dcmkit.cli.report import ReportError, ReportFile
 from dcmkit.dataset.files import find_files
 from dcmkit.deid import keys, mapping, profile
 from dcmkit.deid.batch import FAILED, PRESENT, QUARANTINED, WRITTEN, Done, Job, anonymize
@@ -214,35 +213,23 @@ class Report:
 
     def __init__(self, path: str, job: Job) -> None:
         self._path, self._text, self._output = path, path.endswith(".txt"), job.output
-        self._file: IO[str] | None = None
+        self._file = ReportFile(path, private=True)
         self._claims: dict[str, list[tuple[str, str, Claim]]] = {}
         self._first = True
-        if not path:
-            return
-        self._open(path)
         head = {"edition": EDITION, "profile": ["basic", *job.plan.profile.options], "verified": job.verify}
         if self._text:
-            self._write(f"PS3.15 {EDITION}, {job.plan.profile}\n")
+            self._file.write_text(f"PS3.15 {EDITION}, {job.plan.profile}\n")
         else:
-            self._write(json.dumps(head)[:-1] + ', "files": [')
-
-    def _open(self, path: str) -> None:
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
-            with suppress(OSError, AttributeError):
-                os.fchmod(fd, 0o600)
-            self._file = open(fd, "w", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - close()
-        except OSError as error:
-            raise self._error(error) from None
+            self._file.write_text(json.dumps(head)[:-1] + ', "files": [')
 
     def add(self, done: Done) -> None:
         """A file."""
-        if self._file is None:
+        if not self._file:
             return
         if done.claim is not None:
             self._claims.setdefault(done.claim.name, []).append((done.source, done.output, done.claim))
         if self._text:
-            self._write("\n" + "\n".join(_lines(done)) + "\n")
+            self._file.write_text("\n" + "\n".join(_lines(done)) + "\n")
             return
         row = {
             "source": done.source, "output": done.output, "status": done.status, "reason": done.reason,
@@ -250,19 +237,19 @@ class Report:
             "actions": [{"path": path, "action": action, "rule": rule} for path, action, rule in done.actions],
             "findings": list(done.findings),
         }  # fmt: skip
-        self._write(("\n" if self._first else ",\n") + json.dumps(row))
+        self._file.write_text(("\n" if self._first else ",\n") + json.dumps(row))
         self._first = False
 
     def close(self, tally: Tally) -> None:
         """Finish it."""
-        if self._file is None:
+        if not self._file:
             return
         totals = {**dict.fromkeys((WRITTEN, PRESENT, QUARANTINED, FAILED), 0), **tally.by_status}
         if self._text:
-            self._write("\n" + ", ".join(f"{count} {status}" for status, count in totals.items()) + "\n")
+            self._file.write_text("\n" + ", ".join(f"{count} {status}" for status, count in totals.items()) + "\n")
         else:
-            self._write('\n], "totals": ' + json.dumps(totals) + "}\n")
-        self._close()
+            self._file.write_text('\n], "totals": ' + json.dumps(totals) + "}\n")
+        self._file.close()
         moved = self._moved()
         if moved:
             self._rewrite(moved)
@@ -284,13 +271,13 @@ class Report:
         """Correct the names in what was written already."""
         try:
             with open(self._path, encoding="utf-8", errors="surrogateescape") as written:
-                self._open(f"{self._path}.part")
+                self._file = ReportFile(f"{self._path}.part", private=True)
                 for line in written:
-                    self._write(self._corrected(line, moved))
-            self._close()
+                    self._file.write_text(self._corrected(line, moved))
+            self._file.close()
             os.replace(f"{self._path}.part", self._path)
         except OSError as error:
-            raise self._error(error) from None
+            raise ReportError(f"report {self._path} cannot be written: {error.strerror}") from None
 
     def _corrected(self, line: str, moved: Mapping[str, tuple[str, str]]) -> str:
         if self._text:
@@ -303,28 +290,6 @@ class Report:
                 row["output"] = moved[row["source"]][1]
                 return json.dumps(row) + line[len(line.rstrip(",\n")) :]
         return line
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            try:
-                file.close()
-            except OSError as error:
-                raise self._error(error) from None
-
-    def _write(self, text: str) -> None:
-        if self._file is None:
-            return
-        try:
-            self._file.write(text)
-        except OSError as error:
-            file, self._file = self._file, None
-            with suppress(OSError):
-                file.close()
-            raise self._error(error) from None
-
-    def _error(self, error: OSError) -> ReportError:
-        return ReportError(f"report {self._path} cannot be written: {error.strerror}")
 
 
 def _lines(done: Done) -> list[str]:

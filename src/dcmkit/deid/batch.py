@@ -17,7 +17,7 @@ from dcmkit.dataset.values import character_set, decode_text
 from dcmkit.deid.cleaning import cleaned_pieces
 from dcmkit.deid.descriptors import Descriptors
 from dcmkit.deid.engine import DIRECTORY_SOP_CLASS, Anonymized, Anonymizer, QuarantinedError, Source, pixel_pieces
-from dcmkit.deid.output import Claim, Output, Written, deflated
+from dcmkit.deid.output import Claim, Output, Written
 from dcmkit.deid.pieces import Buffer
 from dcmkit.deid.profile import Plan
 from dcmkit.deid.pseudonyms import Pseudonyms, Record
@@ -197,6 +197,8 @@ def file_pieces(source: Source, made: Anonymized) -> Iterator[Buffer]:
     """A whole file."""
     yield made.meta
     if made.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        from dcmkit.pixels.undescribed import deflated
+
         yield from deflated(_data_set(source, made))
     else:
         yield from _data_set(source, made)

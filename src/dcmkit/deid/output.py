@@ -12,7 +12,6 @@ import hashlib
 import mmap
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -327,17 +326,6 @@ def _digest(path: str) -> str:
         while block := file.read(_BLOCK):
             found.update(block)
     return found.hexdigest()
-
-
-def deflated(pieces: Iterable[Buffer]) -> Iterator[bytes]:
-    """Pieces of a data set, deflated, and padded to an even length (PS3.5 A.5)."""
-    deflater, size = zlib.compressobj(6, wbits=-zlib.MAX_WBITS), 0
-    for piece in pieces:
-        block = deflater.compress(piece)
-        size += len(block)
-        yield block
-    block = deflater.flush()
-    yield block + b"\0" * ((size + len(block)) & 1)
 
 
 def _safe(part: str) -> str:

@@ -27,7 +27,7 @@ def write_pieces(
     """
     target = os.fspath(path)
     if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        pieces = _deflated(pieces, options.deflate_level)
+        pieces = deflated(pieces, options.deflate_level)
     temporary = ""
     directory = os.path.dirname(target) or "."
     try:
@@ -49,11 +49,12 @@ def write_pieces(
                 os.unlink(temporary)
 
 
-def _deflated(pieces: Iterable[Buffer], level: int) -> Iterator[bytes]:
+def deflated(pieces: Iterable[Buffer], level: int = 6) -> Iterator[bytes]:
+    """The pieces of a data set, deflated, and padded to an even length (PS3.5 A.5)."""
     deflater, size = zlib.compressobj(level, wbits=-zlib.MAX_WBITS), 0
     for piece in pieces:
         block = deflater.compress(piece)
         size += len(block)
         yield block
     block = deflater.flush()
-    yield block + b"\0" * ((size + len(block)) & 1)  # PS3.5 A.5
+    yield block + b"\0" * ((size + len(block)) & 1)
