@@ -270,3 +270,10 @@ def test_the_latest_studies_come_from_an_index_in_their_order(archive: Archive):
         plan = " ".join(str(row) for row in connection.execute(sql))
     assert "study_moment" in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_a_search_that_takes_long_is_given_up(archive: Archive, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(qido, "_SEARCH_SECONDS", -1.0)
+    with pytest.raises(qido.SearchTooLongError) as caught:
+        ask(archive, "instance")
+    assert caught.value.http_status == 413

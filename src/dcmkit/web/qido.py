@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dcmkit.archive.query import Query, Value
     from dcmkit.dataset.identifier import Field
 
-__all__ = ["Answer", "Search", "read_search", "search", "warning_header"]
+__all__ = ["Answer", "Search", "SearchTooLongError", "answer", "read_search", "search", "warning_header"]
 
 Parameters = Sequence[tuple[str, str]]
 """Names and values of a query string, decoded, in their order."""
@@ -42,6 +42,7 @@ _VALUE_LIMIT = 1 << 16
 _NAME_LIMIT = 256
 _ORDER_LIMIT = 8
 _NUMBER_DIGITS = 15
+_SEARCH_SECONDS = 30.0
 _COUNTING_SECONDS = 0.01
 """What knowing the number of all matches may take."""
 _EVERYTHING = "all"
@@ -77,6 +78,12 @@ _NATURAL = {STUDY: ("-StudyDate", "-StudyTime")}
 """The latest studies first; other levels have the archive's order."""
 
 MORE = "There are additional results that can be requested"
+
+
+class SearchTooLongError(UsageError):
+    """A search that was given up (PS3.18 table 10.6.3-1: 413, repeat it with a narrower query)."""
+
+    http_status = 413
 
 
 class Search(NamedTuple):
@@ -159,6 +166,7 @@ def search(
 
     Raises:
         UsageError: a parameter is wrong (400).
+        SearchTooLongError: it was given up (413).
         OutputError: the index cannot be read.
     """
     asked = read_search(level, parameters, study=study, series=series, extra=extra, strict=strict)
@@ -168,17 +176,18 @@ def search(
 def answer(
     index: Index, search: Search, base_url: str, *, extra: Collection[str] = (), most: int = RESULTS_LIMIT
 ) -> Answer:
-    """The same for a search that is read already. Raises: OutputError."""
+    """The same for a search that is read already. Raises: SearchTooLongError, OutputError."""
     if search.nothing:
         return Answer([], 0, False, search.warnings)
     query, limit = search.query, most if search.limit is None else min(search.limit, most)
     places = tuple(query.keys.index(keyword_of(tag)) for tag in _uids(query.level))
     rows: list[bytes] = []
     found = 0
+    late = _Clock(_SEARCH_SECONDS)
     if limit:
         write = _writer(search.asked.fields, search.always, query.level, places, base_url).write
         values: Sequence[Value]
-        for values in select_values(index, replace(query, limit=limit + 1), extra):
+        for values in select_values(index, replace(query, limit=limit + 1), extra, stop=late):
             found += 1
             if found > limit:
                 break
@@ -186,6 +195,8 @@ def answer(
                 for columns, keys in search.asked.sequences:
                     values = with_matching_items(values, columns, keys)
                 rows.append(write(values))
+    if late.struck:
+        raise SearchTooLongError("the search takes too long", hint="ask for less: a name that begins, a range of dates")
     told = min(found, limit)
     if found > limit or not found:
         total = 0 if limit and not query.offset and not found else _count(index, query, extra)
@@ -200,8 +211,19 @@ def answer(
 
 
 def _count(index: Index, query: Query, extra: Collection[str]) -> int | None:
-    until = perf_counter() + _COUNTING_SECONDS
-    return count_unless(index, query, extra, stop=lambda: perf_counter() > until)
+    return count_unless(index, query, extra, stop=_Clock(_COUNTING_SECONDS))
+
+
+class _Clock:
+    """Says when time is up, and remembers that it did."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = perf_counter() + seconds
+        self.struck = False
+
+    def __call__(self) -> bool:
+        self.struck = perf_counter() > self._until
+        return self.struck
 
 
 def _uids(level: str) -> tuple[int, ...]:
