@@ -67,6 +67,7 @@ from dcmkit.services.models import MODELS, FindExtended
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 import deid_targets
 import image_targets
+import web_targets
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 IMPLICIT, EXPLICIT = uids.IMPLICIT_VR_LITTLE_ENDIAN, uids.EXPLICIT_VR_LITTLE_ENDIAN
@@ -652,7 +653,7 @@ def _targets() -> dict[str, Target]:
         "bulk_data": Target(fuzz_bulk_data, tuple(bytes((i,)) + encoded for i, encoded in _data_sets())),
         "codestream": Target(fuzz_codestream, tuple(_codestreams())),
         "dcmqrscp": Target(fuzz_dcmqrscp, (_DCMQRSCP,)),
-        **{name: Target(*found) for name, found in (image_targets.RUNS | deid_targets.RUNS).items()},
+        **{name: Target(*found) for name, found in (image_targets.RUNS | deid_targets.RUNS | web_targets.RUNS).items()},
     }
 
 
