@@ -1,4 +1,4 @@
-"""Requests are let in or refused: with the right status, the right challenges, a line in the log, and no secret in it."""
+"""Requests are let in or refused: with the right status and challenges, a line in the log, and no secret in it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import sys
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dcmkit.web import passwords, tokens
 from dcmkit.web.authentication import Authenticator
 from dcmkit.web.basic import Basic
-from dcmkit.web.identity import ALL_SCOPES, ForbiddenError, TooManyAttemptsError, UnauthorizedError
-from dcmkit.web.links import Links, create_secret
+from dcmkit.web.identity import ALL_SCOPES, AccessError, ForbiddenError, TooManyAttemptsError, UnauthorizedError
+from dcmkit.web.links import PARAMETERS, Links, create_secret
 from dcmkit.web.tokens import Tokens
 
 HASH = passwords.hash_password("open sesame", cost=4)
@@ -173,14 +175,14 @@ def test_links(links, users):
     identity = access.authorize("GET", PATH, ("retrieve",), {}, studies=("1.2.3",), query=query)
     assert identity.kind == "link"
     assert access.authorize("GET", PATH, ("query",), GOOD, query=query).name == "anna"
-    for needs, study, given in (
+    for needs, study, shown in (
         (("retrieve",), "1.2.4", query),
         (("query",), "1.2.3", query),
         (("retrieve",), "1.2.3", {**query, "linkExpires": "4000000000"}),
         (("retrieve",), "1.2.3", {"linkStudy": "1.2.3"}),
     ):
         with pytest.raises(ForbiddenError) as caught:
-            access.authorize("GET", f"/studies/{study}", needs, {}, studies=(study,), query=given)
+            access.authorize("GET", f"/studies/{study}", needs, {}, studies=(study,), query=shown)
         assert challenges(caught.value) == []
     with pytest.raises(UnauthorizedError):
         Authenticator(basic=users).authorize("GET", PATH, ("retrieve",), {}, studies=("1.2.3",), query=query)
@@ -240,6 +242,27 @@ def test_hostile_headers(users, jwts, token_path, header):
     assert time.process_time() - begun < 1
 
 
+PIECES = st.one_of(
+    st.text(max_size=30),
+    st.binary(max_size=30).map(lambda data: base64.urlsafe_b64encode(data).decode()),
+    st.dictionaries(st.sampled_from(["alg", "kid", "crit", "exp"]), st.sampled_from(["HS256", "none", 5, [], {}])).map(
+        lambda header: base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+    ),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(
+    scheme=st.sampled_from(["Basic ", "Bearer ", "Bearer dcmkit_", ""]),
+    pieces=st.lists(PIECES, max_size=4),
+    query=st.dictionaries(st.sampled_from(PARAMETERS), st.text(max_size=20)),
+)
+def test_anything_is_refused(jwts, links, scheme, pieces, query):
+    access = Authenticator(jwts=jwts, links=links)
+    with pytest.raises(AccessError):
+        access.authorize("GET", PATH, ("query",), {"authorization": scheme + ".".join(pieces)}, query=query)
+
+
 def test_every_refusal_is_logged_without_its_secret(users, jwts, links, token_path, caplog):
     access = Authenticator(basic=users, jwts=jwts, tokens=Tokens(token_path_with_one(token_path)), links=links)
     query = links.sign("1.2.3", time.time() + 60)
@@ -254,10 +277,10 @@ def test_every_refusal_is_logged_without_its_secret(users, jwts, links, token_pa
         ({}, {}, "no credentials"),
         (GOOD, {}, "basic anna is not allowed to admin"),
     ]
-    for headers, given, reason in attempts:
+    for headers, shown, reason in attempts:
         caplog.clear()
         with pytest.raises((UnauthorizedError, ForbiddenError)):
-            access.authorize("GET", PATH, ("admin",), headers, query=given, client="10.0.0.1")
+            access.authorize("GET", PATH, ("admin",), headers, query=shown, client="10.0.0.1")
         assert len(caplog.records) == 1
         assert reason in caplog.text
         assert f"GET {PATH} from 10.0.0.1" in caplog.text
@@ -293,9 +316,9 @@ def test_preflights_come_without_credentials(users):
     access = Authenticator(basic=users)
     headers = {"access-control-request-method": "DELETE"}
     assert not access.authorize("OPTIONS", PATH, ("delete",), headers).scopes
-    for method, given in (("OPTIONS", {}), ("GET", headers)):
+    for method, shown in (("OPTIONS", {}), ("GET", headers)):
         with pytest.raises(UnauthorizedError):
-            access.authorize(method, PATH, ("delete",), given)
+            access.authorize(method, PATH, ("delete",), shown)
 
 
 def test_what_is_quick(users, jwts):

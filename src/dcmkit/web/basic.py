@@ -1,6 +1,6 @@
 """Basic authentication (RFC 7617) with the users of a password file.
 
-A password costs some 60 ms and 32 MiB to check, on purpose. So a right one is remembered for a while, only a few are
+A password costs some 100 ms and 32 MiB to check, on purpose. So a right one is remembered for a while, only a few are
 checked at the same time, and who is wrong again and again is told to wait.
 """
 

@@ -231,7 +231,7 @@ def _read(path: str) -> bytes:
 
 
 def _shared_secret(content: bytes, path: str) -> list[_Key]:
-    secret = content.strip()
+    secret = content.rstrip(b"\r\n")
     if b"-----BEGIN" in secret:
         raise UsageError(f"{_WHAT} {path} is PEM", hint="public keys come as a JWK Set; a PEM file is no shared secret")
     if len(secret) < _SECRET_OF["HS256"]:

@@ -28,7 +28,7 @@ LONGEST = 1024
 """Bytes of a password; a longer one is wrong without being hashed."""
 
 _COST, _BLOCK, _PARALLEL = 15, 8, 1
-"""Of scrypt: 32 MiB and some 60 ms for each password that is tried."""
+"""Of scrypt: 32 MiB and some 100 ms for each password that is tried."""
 
 _HIGHEST_COST = 18
 _SCRYPT = re.compile(
