@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dcmkit.archive.store import Archive
 from dcmkit.errors import UsageError
 from dcmkit.web import qido
-from dcmkit.web.qido import Answer, read_search, search, warning_header
+from dcmkit.web.qido import Answer, count_matches, read_search, search, warning_header
 from tests.archive.objects import MR, archive_in, put
 from tests.dataset.encoding import Items
 
@@ -277,3 +279,42 @@ def test_a_search_that_takes_long_is_given_up(archive: Archive, monkeypatch: pyt
     with pytest.raises(qido.SearchTooLongError) as caught:
         ask(archive, "instance")
     assert caught.value.http_status == 413
+    monkeypatch.setattr(qido, "count_unless", lambda *_, **__: None)
+    with pytest.raises(qido.SearchTooLongError):
+        count_matches(archive.index, read_search("instance", []))
+
+
+def test_counting_alone(archive: Archive):
+    assert count_matches(archive.index, read_search("instance", [("limit", "1"), ("offset", "3")])) == 8
+    assert count_matches(archive.index, read_search("series", [("Modality", "CT")])) == 2
+    assert count_matches(archive.index, read_search("series", [], study="*")) == 0
+
+
+NAMES = st.sampled_from([
+    "PatientName", "PatientID", "StudyDate", "StudyTime", "StudyInstanceUID", "ModalitiesInStudy", "InstanceNumber",
+    "PatientWeight", "AcquisitionDateTime", "PatientComments", "00400275.00400009", "SOPClassesInStudy", "limit",
+    "offset", "orderby", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "Rows",
+])  # fmt: skip
+VALUES = st.one_of(
+    st.text(max_size=30),
+    st.text("0123456789-.,:*?\\\"'^=% ", max_size=30),
+    st.sampled_from(["true", '""', "-", "\udcff", "9" * 5000, "*" * 5000 + "?", "\\" * 400, ",,,", "0x1", "1e400"]),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(
+    st.sampled_from(["patient", "study", "series", "instance"]),
+    st.lists(st.tuples(NAMES | st.text(max_size=10), VALUES), max_size=4),
+    st.booleans(),
+)
+def test_any_query_is_answered_or_refused(
+    archive: Archive, level: str, parameters: list[tuple[str, str]], strict: bool
+):
+    try:
+        found = ask(archive, level, *parameters, strict=strict)
+    except UsageError:
+        return
+    objects(found)
+    for text in found.warnings:
+        assert warning_header(BASE, text).isprintable()

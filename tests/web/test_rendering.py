@@ -11,7 +11,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dcmkit.errors import DcmkitError, InputError, InvalidDataSetError, UnsupportedSyntaxError, UsageError
@@ -305,3 +305,20 @@ def test_profiles_are_embedded_in_colour_pictures(tmp_path: Path, image: ImageFi
         assert b"ICC_PROFILE" in jpeg
         assert b"ICC_PROFILE" not in render_frame(file, 0, RenderingParameters())
     assert b"ICC_PROFILE" not in render_frame(image, 0, read_rendered([("iccprofile", "yes")]))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    st.lists(
+        st.sampled_from(["0", "1", "-1", "3.7", "-29.5", "30", "19.999", "1e9", "1e-9", "-1e-20", "100", ""]),
+        min_size=2,
+        max_size=4,
+    ),
+    st.sampled_from(["0,1,linear", "-1e9,1e9,sigmoid", "1e9,1e-20,sigmoid", "0,1e-99,linear-exact", "100,1", "5,.1"]),
+)
+def test_whatever_was_read_is_rendered_or_refused(image: ImageFile, numbers: list[str], window: str):
+    try:
+        picture = shown(image, viewport="40,50," + ",".join(numbers), window=window)
+    except (UsageError, InvalidDataSetError):
+        return
+    assert picture.shape[0] == 50 or picture.shape[1] == 40

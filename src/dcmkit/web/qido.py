@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from dcmkit.archive.query import Query, Value
     from dcmkit.dataset.identifier import Field
 
-__all__ = ["Answer", "Search", "SearchTooLongError", "answer", "read_search", "search", "warning_header"]
+__all__ = [
+    "Answer", "Search", "SearchTooLongError", "answer", "count_matches", "read_search", "search", "warning_header",
+]  # fmt: skip
 
 Parameters = Sequence[tuple[str, str]]
 """Names and values of a query string, decoded, in their order."""
@@ -47,6 +49,7 @@ _COUNTING_SECONDS = 0.01
 """What knowing the number of all matches may take."""
 _EVERYTHING = "all"
 _UID = re.compile(r"[0-9.]{1,64}")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROL = frozenset({"accept", "charset", "access_token"})
 """Parameters of every transaction: they are for whoever answers (PS3.18 8.3.3)."""
 _RETRIEVE_URL = 0x00081190
@@ -196,7 +199,7 @@ def answer(
                     values = with_matching_items(values, columns, keys)
                 rows.append(write(values))
     if late.struck:
-        raise SearchTooLongError("the search takes too long", hint="ask for less: a name that begins, a range of dates")
+        raise _too_long()
     told = min(found, limit)
     if found > limit or not found:
         total = 0 if limit and not query.offset and not found else _count(index, query, extra)
@@ -208,6 +211,20 @@ def answer(
         left = "are" if total is None else f"are {max(1, total - query.offset - told)}"
         warnings = (*warnings, MORE.replace("are", left, 1))
     return Answer(rows, total, more, warnings)
+
+
+def count_matches(index: Index, search: Search, *, extra: Collection[str] = ()) -> int:
+    """How many matches there are, whatever limit and offset say. Raises: SearchTooLongError, OutputError."""
+    if search.nothing:
+        return 0
+    found = count_unless(index, search.query, extra, stop=_Clock(_SEARCH_SECONDS))
+    if found is None:
+        raise _too_long()
+    return found
+
+
+def _too_long() -> SearchTooLongError:
+    return SearchTooLongError("the search takes too long", hint="ask for less: a name that begins, a range of dates")
 
 
 def _count(index: Index, query: Query, extra: Collection[str]) -> int | None:
@@ -305,6 +322,8 @@ class _Reader:
         for name, value in parameters:
             if len(value) > _VALUE_LIMIT or len(name) > _NAME_LIMIT:
                 raise UsageError(f"the parameter {_short(name)} is too long")
+            if not value.isascii() and _SURROGATES.search(value):
+                raise UsageError(f"the parameter {_short(name)} is no text")
             lowered = name.lower()
             if lowered == "includefield":
                 self._include(value)
@@ -529,4 +548,4 @@ def _number(name: str, value: str) -> int:
 
 def _short(text: str) -> str:
     """What somebody wrote, fit for a message."""
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    return ascii(text if len(text) <= 60 else text[:57] + "...")
