@@ -132,7 +132,8 @@ def test_file_meta_information_is_repaired(tmp_path: Path) -> None:
     whole = part10(uid, data)
     cut = whole.index(b"\2\0\x10\0UI")
     wrong_length = whole[:140] + b"\1\0\0\0" + whole[144:]
-    for name, content in {"bare": data, "no syntax": whole[:cut] + data, "length": wrong_length}.items():
+    other = whole.replace(uid.encode(), uid[:-1].encode() + b"x", 1)
+    for name, content in {"bare": data, "no syntax": whole[:cut] + data, "l": wrong_length, "other": other}.items():
         path = tmp_path / name
         path.write_bytes(content)
         with peer(everything) as server:

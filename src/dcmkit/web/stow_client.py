@@ -102,7 +102,7 @@ class Part(NamedTuple):
 
 
 def read_part(path: str) -> Part:
-    """How a file is sent: as it is, or with new file meta information (PS3.10 7.1) where that is missing or damaged.
+    """How a file is sent: as it is, or with new file meta information (PS3.10 7.1) where that is missing or wrong.
 
     Raises:
         InvalidDataSetError: it is no DICOM file, is not all there, or its data set has no SOP Class and Instance UID.
@@ -140,14 +140,21 @@ def read_part(path: str) -> Part:
 
 
 def _is_good_meta(block: bytes, header: FileHeader) -> bool:
-    """Whether any reader can read it: prefix, a true group length, and the UIDs."""
+    """Whether any reader can read it: prefix, a true group length, and the UIDs of the data set (PS3.10 7.1)."""
     meta = block[132 : header.offset]
+    uids = ((b"\2", header.sop_class_uid), (b"\3", header.sop_instance_uid), (b"\x10", header.transfer_syntax_uid))
     return (
         block[128:132] == b"DICM"
         and meta[:8] == b"\2\0\0\0UL\4\0"
         and int.from_bytes(meta[8:12], "little") == len(meta) - 12
-        and all(b"\2\0" + element + b"\0UI" in meta for element in (b"\2", b"\3", b"\x10"))
+        and all(_uid_element(element, uid) in meta for element, uid in uids)
     )
+
+
+def _uid_element(element: bytes, uid: str) -> bytes:
+    value = uid.encode("ascii", "replace")
+    value += b"\0" * (len(value) % 2)
+    return b"\2\0" + element + b"\0UI" + len(value).to_bytes(2, "little") + value
 
 
 def multipart(parts: Sequence[Part], boundary: str) -> list[Piece]:
