@@ -13,6 +13,8 @@ from dcmkit.errors import UsageError
 from dcmkit.services.delivery import StoreTransport
 from dcmkit.services.forwarding import Policy
 from dcmkit.settings import AssociationSettings
+from dcmkit.web.delivery import StowTransport
+from dcmkit.web.http_auth import basic
 
 ASSOCIATION = AssociationSettings(calling_ae_title="ROUTER", max_pdu=65536)
 NODES = """
@@ -101,3 +103,51 @@ def test_several_each_once(configuration: Configuration) -> None:
 def test_what_is_no_peer(configuration: Configuration, peer: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         made(configuration, peer)
+
+
+# --- DICOMweb ---
+
+
+def web(configuration: Configuration, url: str, **settings: Any) -> tuple[str, Any]:
+    """The name of a target, and the client of its transport."""
+    found = forwards_of(ForwardSettings(forward_stow=(url,), **settings), ASSOCIATION, configuration)
+    assert found is not None
+    ((name, transport),) = found.targets
+    assert isinstance(transport, StowTransport)
+    return name, transport._client
+
+
+def test_a_dicomweb_server(configuration: Configuration, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine pacs.invalid login jane password word")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    name, client = web(configuration, "http://pacs.invalid:8042/dicom-web")
+    assert (name, str(client.url)) == ("http://pacs.invalid:8042/dicom-web",) * 2
+    assert client._auth.header("pacs.invalid") == basic("jane", "word")
+
+
+def test_who_asks_is_not_in_the_name_of_a_target(configuration: Configuration) -> None:
+    name, client = web(configuration, "https://jane:s3cret@pacs.invalid/dicom-web")
+    assert name == "https://pacs.invalid/dicom-web"
+    assert client._auth.header("") == basic("jane", "s3cret")
+
+
+def test_tokens(configuration: Configuration) -> None:
+    _, client = web(configuration, "http://pacs.invalid", forward_bearer="t0ken")
+    assert client._auth.header("") == "Bearer t0ken"
+    _, client = web(configuration, "http://pacs.invalid", forward_bearer_cmd="echo t1ken")
+    assert client._auth.header("") == "Bearer t1ken"
+    assert "t0ken" not in repr(ForwardSettings(forward_bearer="t0ken"))
+    with pytest.raises(UsageError, match="--forward-stow only"):
+        forwards_of(ForwardSettings(forward=("h:1",), forward_bearer="t0ken"), ASSOCIATION, configuration)
+
+
+def test_both_ways_at_once(configuration: Configuration) -> None:
+    settings = ForwardSettings(forward=("h:104",), forward_stow=("http://h/studies",), forward_delete=True)
+    found = forwards_of(settings, ASSOCIATION, configuration)
+    assert found is not None
+    assert [target.name for target in found.targets] == ["h:104", "http://h/studies"]
+
+
+def test_what_is_no_url(configuration: Configuration) -> None:
+    with pytest.raises(UsageError, match="URL"):
+        web(configuration, "pacs:8042")

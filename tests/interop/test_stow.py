@@ -15,6 +15,8 @@ from dcmkit.web.stow_client import Limits, StowClient
 
 from .orthanc import Orthanc, orthanc
 from .part10 import read_part10
+from .peers import dcmkit_storescp, dcmkit_storescu
+from .process import wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
@@ -68,3 +70,14 @@ def test_a_path_that_is_none(server: Orthanc, samples: dict[str, Path]) -> None:
     with HttpClient(url, options=Options(proxy="")) as client, pytest.raises(HttpStatusError) as caught:
         StowClient(client).store([str(next(iter(samples.values())))], lambda sent: None)
     assert caught.value.status == 404
+
+
+def test_a_router_passes_on_by_stow(server: Orthanc, samples: dict[str, Path], tmp_path: Path) -> None:
+    uids = list(samples)[:5]
+    url = f"http://jane:word@127.0.0.1:{server.http_port}/dicom-web/studies"
+    for identifier in server.json("GET", "/instances"):
+        server.request("DELETE", f"/instances/{identifier}")
+    with dcmkit_storescp(tmp_path, "--forward-stow", url, "--forward-delete") as router:
+        assert dcmkit_storescu(router.port, [samples[uid] for uid in uids]).exit_code == 0
+        assert wait_until(lambda: len(server.json("GET", "/instances")) == len(uids), 30)
+        assert wait_until(lambda: not router.stored(), 30)

@@ -11,6 +11,7 @@ from dcmkit.settings import AssociationSettings, RequestorSettings, Settings, Us
 if TYPE_CHECKING:
     from dcmkit.services.forwarding import Target
     from dcmkit.services.server import Forwards
+    from dcmkit.web.http_auth import Auth
 
 _SettingsT = TypeVar("_SettingsT", bound=Settings)
 
@@ -25,6 +26,19 @@ class ForwardSettings(Settings):
         (), "--forward", metavar="PEER", multiple=True, complete="node",
         help="pass on what is stored to HOST:PORT, AETITLE@HOST:PORT or @NODE; may be given several times. Whatever was"
         " answered with Success is delivered, in the end: see dcmkit spool",
+    )  # fmt: skip
+    forward_stow: tuple[str, ...] = option(
+        (), "--forward-stow", metavar="URL", multiple=True,
+        help="pass on what is stored to a DICOMweb server by STOW-RS, as --forward does: the URL of its service, of its"
+        " studies or of one study; may be given several times. Names and passwords are taken from a netrc file, proxies"
+        " from the environment",
+    )  # fmt: skip
+    forward_bearer: str = option(
+        "", "--forward-bearer", metavar="TOKEN", secret=True, help="show this token to all of --forward-stow"
+    )
+    forward_bearer_cmd: str = option(
+        "", "--forward-bearer-cmd", metavar="COMMAND",
+        help="show the token that this command prints; it is asked again when the server takes the token no longer",
     )  # fmt: skip
     forward_delete: bool = option(
         False, "--forward-delete", help="remove an object once it has been delivered to all of them"
@@ -52,7 +66,9 @@ def forwards_of(
         UsageError: a destination is none.
         InputError: a file with the identity to show to one cannot be read.
     """
-    if not settings.forward:
+    if not settings.forward_stow and (settings.forward_bearer or settings.forward_bearer_cmd):
+        raise UsageError("a token is shown to --forward-stow only", hint="say the URL")
+    if not settings.forward and not settings.forward_stow:
         if settings.forward_delete:
             raise UsageError("--forward-delete without --forward", hint="say where objects are to go first")
         return None
@@ -60,6 +76,7 @@ def forwards_of(
     from dcmkit.services.server import Forwards
 
     targets = [_target(text, association, configuration) for text in dict.fromkeys(settings.forward)]
+    targets += [_web_target(text, settings) for text in dict.fromkeys(settings.forward_stow)]
     policy = Policy(settings.forward_attempts, settings.forward_max_delay)
     return Forwards(targets, policy, settings.forward_delete)
 
@@ -83,6 +100,24 @@ def _target(text: str, association: AssociationSettings, configuration: Configur
         common["called_ae_title"] = ae_title(title)
     number = port_number(port, f"--forward {text!r}: ")
     return Target(text, StoreTransport(plain_host(host), number, RequestorSettings(**common)))
+
+
+def _web_target(text: str, settings: ForwardSettings) -> Target:
+    """A DICOMweb server. Its name in the spool and in logs is its URL without a user or a password."""
+    from dcmkit.services.forwarding import Target
+    from dcmkit.web.delivery import StowTransport
+    from dcmkit.web.http_auth import Bearer, BearerCommand, Netrc
+    from dcmkit.web.http_url import parse_url
+
+    url = parse_url(text)
+    auth: Auth | None = None
+    if settings.forward_bearer:
+        auth = Bearer(settings.forward_bearer)
+    elif settings.forward_bearer_cmd:
+        auth = BearerCommand(settings.forward_bearer_cmd)
+    elif not url.user:
+        auth = Netrc()
+    return Target(str(url), StowTransport(text, auth=auth))
 
 
 def _of_node(cls: type[_SettingsT], entries: dict[str, Entry], values: dict[str, Any]) -> _SettingsT:

@@ -22,6 +22,10 @@ EXAMPLES = (
         "dcmkit storescp 6066 -od router --forward ARCHIVE@192.0.2.10:11112 --forward-delete",
     ),
     (
+        "Pass on everything to a DICOMweb server, however often that is down",
+        "dcmkit storescp 6066 -aet RACCOON_SCP -od router --forward-stow http://127.0.0.1:8081/dicom-web/studies",
+    ),
+    (
         "De-identify what comes, and pass it on",
         "dcmkit storescp 6066 -od research --anonymize basic --anonymize-key study.key --forward @research",
     ),
