@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import which
@@ -214,6 +216,42 @@ def test_tls_with_certificates_on_both_sides(pair: tuple[str, str], tmp_path: Pa
             for _ in range(2):
                 assert ours.request("POST", body=[b"a", FileRange(str(path), 1, len(content) - 1)]).read() == b"fine"
         assert server.requests[0].body == b"a" + content[1:]
+
+
+def test_tls_through_a_proxy(pair: tuple[str, str]) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*pair)
+    asked: list[bytes] = []
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    with peer([Reply(200, b"fine")], context) as server:
+
+        def tunnel(connection: socket.socket) -> None:
+            asked.append(read_head(connection))
+            host, port = server.address.split(":")
+            with socket.create_connection((host, int(port))) as onward:
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\n\r\n")
+                back = threading.Thread(target=pump, args=(onward, connection))
+                back.start()
+                pump(connection, onward)
+                back.join()
+
+        with raw_peer(tunnel) as proxy:
+            options = Options(ca_file=pair[0], proxy=proxy.replace("://", "://me:word@"))
+            with client(server.url, auth=Bearer(SECRET), options=options) as ours:
+                for _ in range(2):
+                    assert ours.request("POST", body=[b"x" * 300_000]).read() == b"fine"
+        assert [len(request.body) for request in server.requests] == [300_000, 300_000]
+        assert server.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+    (head,) = asked
+    assert head.startswith(f"CONNECT {server.address} ".encode())
+    assert Basic("me", "word").header("").encode() in head
+    assert SECRET.encode() not in head
 
 
 def test_tls_without_trust(pair: tuple[str, str]) -> None:
