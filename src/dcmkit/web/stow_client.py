@@ -8,7 +8,6 @@ halved until it is known which file it was. Storing an object twice does no harm
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -287,7 +286,7 @@ class StowClient:
 
     def _post(self, parts: Sequence[Part]) -> tuple[Response, StoreAnswer, str]:
         """The answer to a request, what its data set says, and what it says in words. Raises: NetworkError."""
-        boundary = f"dcmkit-{secrets.token_hex(16)}"
+        boundary = f"dcmkit-{os.urandom(16).hex()}"
         body = multipart(parts, boundary)
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
         headers = [("Content-Type", kind), ("Accept", _ACCEPT)]
