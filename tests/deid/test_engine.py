@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,22 @@ def test_an_object_without_uid_is_named_by_its_content(tmp_path: Path) -> None:
     first, _ = anonymized(path)
     assert first.sop_instance_uid.startswith("2.25.")
     assert anonymized(path)[0].sop_instance_uid == first.sop_instance_uid
+
+
+def test_patients_side_by_side_do_not_share_what_their_elements_became(tmp_path: Path) -> None:
+    plan = Plan(parse("retain-modified-dates,clean-descriptors"))
+    expected = {}
+    for number, name in enumerate(("Abdomen", "Brain", "Chest", "Knee")):
+        who = {0x00100010: Element("PN", name), 0x00100020: Element("LO", str(number))}
+        described = {**IMAGE, **who, 0x0008103E: Element("LO", "Abdomen Brain Chest Knee")}
+        path = file(tmp_path / name, dict(sorted(described.items())))
+        expected[path] = _once(Anonymizer(plan, PSEUDONYMS), path)
+    shared = Anonymizer(plan, PSEUDONYMS)
+    assert len(set(expected.values())) == len(expected)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda path: _once(shared, path) == expected[path], [*expected] * 20))
+
+
+def _once(anonymizer: Anonymizer, path: Path) -> bytes:
+    with Source(path) as source:
+        return b"".join(bytes(piece) for piece in file_pieces(source, anonymizer(source)))

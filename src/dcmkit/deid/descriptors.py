@@ -118,8 +118,8 @@ class Descriptors:
         self._added = frozenset(word for text in self.words for word in _words(text))
         self._scrubbed = frozenset(word for text in self.names for word in _words(text))
         self._cache: dict[tuple[str, frozenset[str]], str] = {}
-        self._named: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
-        self._identity: frozenset[str] | None = None
+        self._named: tuple[frozenset[str] | None, tuple[frozenset[str], frozenset[str]]]
+        self._named = None, (frozenset(), frozenset())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Descriptors, (self.words, self.names, self.patterns, self.keep)
@@ -149,9 +149,10 @@ class Descriptors:
         text = text.replace("\0", " ")
         for pattern in self._removed:
             text = pattern.sub("\0", text)
-        if identity is not self._identity:
-            self._identity, self._named = identity, _parts(identity)
-        words, phrases = self._named
+        named = self._named  # one read and one write: associations of a service take turns here
+        if named[0] is not identity:
+            named = self._named = identity, _parts(identity)
+        words, phrases = named[1]
         tokens = list(self._tokens(text, words))
         _drop_phrases(tokens, phrases)
         _drop_numbers(tokens)

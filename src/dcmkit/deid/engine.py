@@ -182,8 +182,7 @@ class Anonymizer:
         self.plan, self.pseudonyms, self.rules = plan, pseudonyms, rules
         self.remember = remember
         self.kept = frozenset(tag for tag, rule in plan.table("", 0).items() if rule.code == "K")
-        self._context: tuple[object, ...] = ()
-        self._memo: dict[bytes, bytes] = {}
+        self._memo: tuple[tuple[object, ...], dict[bytes, bytes]] = ((), {})
         self.descriptors = rules.descriptors if rules is not None else Descriptors()
 
     def __call__(self, source: Source, *, cleaned: bool = False) -> Anonymized:
@@ -241,9 +240,10 @@ class Anonymizer:
     def _remembered(self, subject: Subject, encoding: Encoding, charset: str) -> dict[bytes, bytes]:
         """What elements became: begun anew wherever something else that decides on them is another."""
         context = (subject.patient, subject.sop_class_uid, subject.mime_type, encoding, charset)
-        if context != self._context:
-            self._context, self._memo = context, {}
-        return self._memo
+        known = self._memo  # one read and one write: associations of a service take turns here
+        if known[0] != context:
+            known = self._memo = context, {}
+        return known[1]
 
     # --- about the object ----------------------------------------------------------------------------------------
 
