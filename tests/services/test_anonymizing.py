@@ -16,11 +16,10 @@ from dcmkit.archive.folder import Folder
 from dcmkit.archive.store import Archive
 from dcmkit.dataset.elements import DataSet, Element, decode, encode
 from dcmkit.dataset.part10 import read_file_header
-from dcmkit.deid import rules
+from dcmkit.deid import rules, unnamed
 from dcmkit.deid.profile import Plan, parse
 from dcmkit.errors import DataSetMismatchError, DcmkitError, InvalidDataSetError, OutputError
 from dcmkit.net.association import Association
-from dcmkit.services import anonymizing as module
 from dcmkit.services.anonymizing import Anonymization, Anonymizing, NotAnonymizedError
 from dcmkit.services.storage import StorageSCP
 from dcmkit.settings import ArchiveSettings
@@ -119,7 +118,7 @@ def test_while_it_is_on_its_way_nobody_else_can_see_it(archive: Archive, door: A
 def test_where_files_need_names_they_are_ours_alone_and_go(
     archive: Archive, door: Anonymizing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BY_DESCRIPTOR", "/no/such/directory")
+    monkeypatch.setattr(unnamed, "_BY_DESCRIPTOR", "/no/such/directory")
     incoming = door.incoming(CT, "1.2.3.4", EXPLICIT_VR_LITTLE_ENDIAN)
     incoming.write(memoryview(data_set()))
     (path,) = set(left_behind(Path(archive.root)))
@@ -212,7 +211,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(
     incoming = door.incoming(CT, "1.2.3.4", EXPLICIT_VR_LITTLE_ENDIAN)
     incoming.begin()
     with monkeypatch.context() as patched:
-        patched.setattr(module._Unnamed, "write", full)
+        patched.setattr(unnamed.UnnamedFile, "write", full)
         with pytest.raises(OutputError, match="out of disk space"):
             incoming.write(memoryview(data_set()))
         with pytest.raises(OutputError, match="out of disk space"):
@@ -221,7 +220,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(
     incoming.begin()
     incoming.write(memoryview(data_set()))
     with monkeypatch.context() as patched:
-        patched.setattr(module._Unnamed, "write", full)
+        patched.setattr(unnamed.UnnamedFile, "write", full)
         with pytest.raises(OutputError, match="out of disk space"):
             incoming.commit()
     with pytest.raises(OutputError, match="committed already"):

@@ -9,26 +9,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import mmap
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from dcmkit.deid.pieces import Buffer
+from dcmkit.deid.unnamed import Check, UnnamedFile, digest_of
 from dcmkit.errors import InputError, OutputDirectoryError, OutputError
-
-Buffer = bytes | memoryview
-
-Check = Callable[[memoryview, Callable[[], None]], None]
-"""Is shown a whole file, and what to call when what was read of it is not needed any more."""
 
 UID_NAMES, SHORT_NAMES = "uid", "short"
 WRITTEN, PRESENT = "written", "present"
 _LOCK_NAME = ".dcmkit-anonymize.lock"
-_BLOCK = 1 << 20
-_AT_ONCE = 512
-"""Buffers given to the system in one call."""
 _UNKNOWN = "unknown"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
@@ -129,14 +122,17 @@ class Output:
         directory = os.path.dirname(target) or "."
         self.make(directory)
         try:
-            with _Unnamed(self.room()) as new:
+            with self._new_file() as new:
                 new.write(pieces)
                 if check is not None:
-                    with new.mapped() as found:
-                        check(*found)
+                    new.show(check)
                 return self._placed(new, target, source)
         except OSError as error:
             raise OutputError(f"the output cannot be written: {error.strerror or error}") from None
+
+    def _new_file(self) -> UnnamedFile:
+        """All of an output are made in its root: file systems look for room near the directory, anew for each."""
+        return UnnamedFile(os.path.join(self.room(), f".dcmkit-{os.urandom(8).hex()}.part"))
 
     def make(self, directory: str) -> None:
         """Make a directory that is not there.
@@ -154,14 +150,14 @@ class Output:
 
     # --- names that are taken ------------------------------------------------------------------------------------
 
-    def _placed(self, new: _Unnamed, target: str, source: str) -> Written:
+    def _placed(self, new: UnnamedFile, target: str, source: str) -> Written:
         if new.link(target):
             return Written(target, WRITTEN, Claim(target))
         with suppress(OSError):
             if source and os.path.samefile(source, target):
                 raise InputError("would be overwritten by its own output", hint="choose another OUT")
         with self._locked():
-            mine, theirs = new.digest(), _digest(target)
+            mine, theirs = new.digest(), digest_of(target)
             claim = Claim(target, mine, theirs)
             if mine == theirs:
                 return Written(target, PRESENT, claim)
@@ -214,118 +210,11 @@ class Output:
         ]
 
 
-class _Unnamed:
-    """A file being written that has no name yet: when the process dies, nothing is left of it.
-
-    All of an output are made in its root: file systems look for room near the directory, anew for each directory.
-    """
-
-    def __init__(self, directory: str) -> None:
-        self._directory, self._name = directory, ""
-        flags = getattr(os, "O_TMPFILE", 0)
-        self._fd = -1
-        if flags:
-            with suppress(OSError):
-                self._fd = os.open(directory, flags | os.O_RDWR | os.O_CLOEXEC, 0o666)
-        if self._fd < 0:
-            self._name = os.path.join(directory, f".dcmkit-{os.urandom(8).hex()}.part")
-            mode = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-            self._fd = os.open(self._name, mode, 0o666)
-
-    def __enter__(self) -> _Unnamed:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-        if self._name:
-            with suppress(OSError):
-                os.unlink(self._name)
-
-    def write(self, pieces: Iterable[Buffer]) -> None:
-        """All of it; pieces that are ready are handed over together."""
-        if not hasattr(os, "writev"):
-            for piece in pieces:
-                _write_all(self._fd, piece)
-            return
-        waiting: list[Buffer] = []
-        size = 0
-        for piece in pieces:
-            waiting.append(piece)
-            size += len(piece)
-            if size >= _BLOCK or len(waiting) >= _AT_ONCE:
-                self._flush(waiting, size)
-                waiting, size = [], 0
-        if waiting:
-            self._flush(waiting, size)
-
-    def _flush(self, waiting: list[Buffer], size: int) -> None:
-        done = os.writev(self._fd, waiting)
-        if done == size:
-            return
-        for piece in waiting:  # the disk took a part of it, or there is more than fits one call
-            if done >= len(piece):
-                done -= len(piece)
-            else:
-                _write_all(self._fd, memoryview(piece)[done:])
-                done = 0
-
-    def link(self, target: str) -> bool:
-        """Give it a name that nobody has; whether it worked."""
-        try:
-            if self._name:
-                os.link(self._name, target)
-            else:
-                # With a directory given, Python asks for links to be followed; the path is absolute all the same.
-                os.link(f"/proc/self/fd/{self._fd}", target, src_dir_fd=self._fd, follow_symlinks=True)
-        except FileExistsError:
-            return False
-        return True
-
-    def replace(self, target: str) -> None:
-        """Give it a name that another has."""
-        name = os.path.join(self._directory, f".dcmkit-{os.urandom(8).hex()}.part")
-        self.link(name)
-        os.replace(name, target)
-
-    @contextmanager
-    def mapped(self) -> Iterator[tuple[memoryview, Callable[[], None]]]:
-        """What was written, and how to give back the memory of what has been read of it."""
-        found = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
-        try:
-            with memoryview(found) as view:
-                yield view, lambda: found.madvise(mmap.MADV_DONTNEED) if hasattr(mmap, "MADV_DONTNEED") else None
-        finally:
-            with suppress(BufferError):  # whoever searched it still holds a part: it goes with that
-                found.close()
-
-    def digest(self) -> str:
-        """Of what was written."""
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        found = hashlib.sha256()
-        while block := os.read(self._fd, _BLOCK):
-            found.update(block)
-        return found.hexdigest()
-
-
 def _is_there(fd: int, path: str) -> bool:
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except OSError:
         return False
-
-
-def _write_all(fd: int, piece: Buffer) -> None:
-    view = memoryview(piece)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _digest(path: str) -> str:
-    found = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _safe(part: str) -> str:

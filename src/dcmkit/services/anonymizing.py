@@ -7,11 +7,9 @@ new UIDs. What cannot be made safe is refused, and nothing of it is kept or told
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dcmkit.archive import disk
@@ -19,7 +17,8 @@ from dcmkit.archive.layout import is_safe_uid
 from dcmkit.dataset.part10 import file_meta, read_file_header
 from dcmkit.deid.batch import QUARANTINED, WRITTEN, Job, Worker
 from dcmkit.deid.engine import Anonymizer
-from dcmkit.deid.output import Check, Output, Written
+from dcmkit.deid.output import Output, Written
+from dcmkit.deid.unnamed import Check, UnnamedFile
 from dcmkit.errors import DcmkitError, InvalidDataSetError, OutputError
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 _SOP_CLASS_UID, _SOP_INSTANCE_UID = 0x00080016, 0x00080018
 _BLOCK = 1 << 20
-_TOGETHER = 512
-_BY_DESCRIPTOR = "/proc/self/fd"
 
 
 class NotAnonymizedError(DcmkitError):
@@ -99,11 +96,11 @@ class Anonymizing:
                 raise InvalidDataSetError("the UID of an object is not a UID", offending_element=tag)
         return _Incoming(self, sop_class_uid, sop_instance_uid, transfer_syntax_uid)
 
-    def new_file(self) -> _Unnamed:
+    def new_file(self) -> UnnamedFile:
         """Where an object may wait. Raises: OSError, OutputError."""
-        return _Unnamed(self._door.temporary)
+        return UnnamedFile(self._door.temporary(), mode=0o600)
 
-    def store(self, original: _Unnamed, sop_class_uid: str, sop_instance_uid: str) -> tuple[Stored, str]:
+    def store(self, original: UnnamedFile, sop_class_uid: str, sop_instance_uid: str) -> tuple[Stored, str]:
         """De-identify a file and store what comes of it.
 
         Args:
@@ -131,7 +128,7 @@ class Anonymizing:
         finally:
             result.close()
 
-    def _store(self, result: _Unnamed, sop_class_uid: str, sop_instance_uid: str) -> Stored:
+    def _store(self, result: UnnamedFile, sop_class_uid: str, sop_instance_uid: str) -> Stored:
         header = read_file_header(result.path)
         # Without the AE title it came from, which may name a station or a place.
         incoming = self._inner.incoming(sop_class_uid, sop_instance_uid, header.transfer_syntax_uid)
@@ -159,7 +156,7 @@ class _Incoming:
         self._destination = destination
         self._sop_class_uid, self._sop_instance_uid = sop_class_uid, sop_instance_uid
         self._meta = file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
-        self._file: _Unnamed | None = None
+        self._file: UnnamedFile | None = None
         self._head = b""
         self._failure: DcmkitError | None = None
         self.told = ""
@@ -243,7 +240,7 @@ class _Results(Output):
         """Keep it, if `check` lets it pass. Raises: OutputError, and what `check` raises."""
         self.discard()
         try:
-            result = self._own.result = _Unnamed(self._door.temporary)
+            result = self._own.result = UnnamedFile(self._door.temporary(), mode=0o600)
             result.write(pieces)
         except OSError as error:
             raise disk.output_error(error) from None
@@ -251,9 +248,9 @@ class _Results(Output):
             result.show(check)
         return Written("", WRITTEN)
 
-    def take(self) -> _Unnamed | None:
+    def take(self) -> UnnamedFile | None:
         """What this thread has made last."""
-        result: _Unnamed | None = getattr(self._own, "result", None)
+        result: UnnamedFile | None = getattr(self._own, "result", None)
         self._own.result = None
         return result
 
@@ -262,59 +259,3 @@ class _Results(Output):
         result = self.take()
         if result is not None:
             result.close()
-
-
-class _Unnamed:
-    """A file that nobody else can open: it has no name; or where the system cannot do that, one of which only we know.
-
-    Attributes:
-        fd: open for reading and writing.
-        path: how this process may open it again.
-    """
-
-    def __init__(self, temporary: Callable[[], str]) -> None:
-        self._name = ""
-        name = temporary()
-        flags = getattr(os, "O_TMPFILE", 0)
-        self.fd = -1
-        if flags and os.path.isdir(_BY_DESCRIPTOR):
-            with suppress(OSError):
-                self.fd = os.open(os.path.dirname(name), flags | os.O_RDWR | os.O_CLOEXEC, 0o600)
-                self.path = f"{_BY_DESCRIPTOR}/{self.fd}"
-        if self.fd < 0:
-            mode = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-            self.fd = os.open(name, mode, 0o600)
-            self.path = self._name = name
-
-    def write(self, pieces: Iterable[Buffer]) -> None:
-        """Append. Raises: OSError."""
-        waiting: list[Buffer] = []
-        size = 0
-        for piece in pieces:
-            waiting.append(piece)
-            size += len(piece)
-            if size >= _BLOCK or len(waiting) >= _TOGETHER:
-                self._flush(waiting)
-                waiting, size = [], 0
-        self._flush(waiting)
-
-    def _flush(self, waiting: list[Buffer]) -> None:
-        view = memoryview(waiting[0] if len(waiting) == 1 else b"".join(waiting))
-        while view:
-            view = view[os.write(self.fd, view) :]
-
-    def show(self, check: Check) -> None:
-        """Let all of it be looked at. Raises: what `check` raises."""
-        content = mmap.mmap(self.fd, 0, access=mmap.ACCESS_READ)
-        try:
-            with memoryview(content) as view:
-                check(view, lambda: content.madvise(mmap.MADV_DONTNEED) if hasattr(mmap, "MADV_DONTNEED") else None)
-        finally:
-            with suppress(BufferError):  # whoever looked at it still holds a part: it goes with that
-                content.close()
-
-    def close(self) -> None:
-        """It goes."""
-        os.close(self.fd)
-        if self._name:
-            disk.remove(self._name)
