@@ -11,6 +11,7 @@ and takes 7 ms of every start for the classes below, where `Settings` takes 0.3 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from dcmkit.errors import UsageError
@@ -167,6 +168,11 @@ def size_text(text: str) -> str:
     if not (digits.isascii() and digits.isdigit()) or word[len(digits) :] not in _SIZE_UNITS or len(digits) > 18:
         raise UsageError(f"{text!r} is not a number of bytes", hint="for example 500m, 20g, or 0 for no limit")
     return word
+
+
+def usable_cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def size_of(text: str) -> int:

@@ -19,6 +19,7 @@ from dcmkit.deid.pseudonyms import Pseudonyms, Record
 from dcmkit.deid.tables import EDITION
 from dcmkit.errors import DcmkitError, ExitCode, NoInputError, OutputDirectoryError, UsageError
 from dcmkit.logs import get_logger
+from dcmkit.settings import usable_cores
 
 if TYPE_CHECKING:
     from dcmkit.deid.boxes import Box
@@ -87,7 +88,7 @@ def run(given: Mapping[str, Any], options: Sequence[str]) -> ExitCode:
     if not as_file:
         output.make(output.path)
     report = Report(given["report"], job)
-    workers = min(given["jobs"] or _cores(), len(paths) // _WORTH_A_PROCESS if not given["jobs"] else len(paths))
+    workers = min(given["jobs"] or usable_cores(), len(paths) // _WORTH_A_PROCESS if not given["jobs"] else len(paths))
     try:
         with Progress("anonymizing", objects=len(paths)) as progress:
             for done in anonymize(paths, job, workers=max(1, workers)):
@@ -163,10 +164,6 @@ def _boxes(texts: Sequence[str]) -> tuple[Box, ...]:
     from dcmkit.deid import boxes
 
     return tuple(boxes.parse(text) for text in texts)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Tally:

@@ -6,7 +6,6 @@ between two default tools; either side alone can avoid it, so this one does both
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import sys
@@ -14,6 +13,7 @@ from threading import Lock
 from time import perf_counter
 
 from dcmkit.errors import ConnectError, ConnectionLostError, PeerTimeoutError
+from dcmkit.settings import usable_cores
 
 _TCP_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 _IOV_MAX = 1024
@@ -69,11 +69,6 @@ def connect(host: str, port: int, timeout: float) -> socket.socket:
     return sock
 
 
-def _cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 _open_transports = 0  # only a lone one spins: several would take the processor from each other
 _counting = Lock()
 
@@ -84,7 +79,7 @@ def _count(change: int) -> None:
         _open_transports += change
 
 
-_SPINS = bool(_DONTWAIT) and _cores() > 1
+_SPINS = bool(_DONTWAIT) and usable_cores() > 1
 
 
 class Transport:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -169,6 +168,7 @@ def transcode_options(how: dict[str, Any]) -> TranscodeOptions:
     from dcmkit.pixels.frames import EncodeOptions
     from dcmkit.pixels.transcode import TranscodeOptions
     from dcmkit.pixels.writer import WriterOptions
+    from dcmkit.settings import usable_cores
 
     given = {name: how[name] for name in _ENCODING if how[name] is not None}
     encode = EncodeOptions(verify=how["verify"], **given)
@@ -189,7 +189,7 @@ def transcode_options(how: dict[str, Any]) -> TranscodeOptions:
         relabel=how["relabel"] and not any(name in given for name in _ABOUT_LOSS),
         force=how["force"],
         rgb=how["rgb"],
-        jobs=how["jobs"] or _cores(),
+        jobs=how["jobs"] or usable_cores(),
     )
 
 
@@ -203,10 +203,6 @@ def _size(text: str) -> int:
     if size < 2:
         raise UsageError("a fragment has at least two bytes")
     return size
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def capabilities() -> list[dict[str, str]]:
