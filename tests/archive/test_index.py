@@ -217,3 +217,24 @@ def test_an_unsound_file(tmp_path: Path):
 def test_a_directory_that_is_missing(tmp_path: Path):
     with pytest.raises(OutputError, match="cannot be opened"):
         Index(str(tmp_path / "none" / "index.sqlite")).open()
+
+
+def test_the_revision_is_another_one_after_every_change(index: Index):
+    first = index.revision()
+    assert index.revision() == first
+    index.insert([record("1.1")])
+    second = index.revision()
+    assert second != first
+    other = Index(index.path, "none")  # another process, say
+    other.insert([record("1.2")])
+    third = index.revision()
+    assert third != second
+    assert other.remove([("a/b", "1.2.dcm")]) == 1
+    other.close()
+    fourth = index.revision()
+    assert fourth != third
+    index.close()
+    fifth = index.revision()
+    assert fifth not in (first, second, third, fourth)
+    index.after_fork()
+    assert index.revision() not in (first, second, third, fourth, fifth)

@@ -92,12 +92,15 @@ class Index:
         self.path = path
         self._synchronous = _SYNCHRONOUS[durability]
         self._inherited: list[object] = []
+        self._watches = 0
         self._reset()
 
     def _reset(self) -> None:
         self._write_lock = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
+        self._watch_lock = threading.Lock()
+        self._watcher: sqlite3.Connection | None = None
         self._series: dict[tuple[bytes | None, bytes | None], int] = {}
         self._directories: dict[str, int] = {}
 
@@ -121,8 +124,8 @@ class Index:
     def close(self) -> None:
         """Close every connection; the index can be used again."""
         with self._write_lock:
-            connections = [*self._readers, *([self._writer] if self._writer else [])]
-            self._readers, self._writer = [], None
+            connections = [*self._readers, *(each for each in (self._writer, self._watcher) if each)]
+            self._readers, self._writer, self._watcher = [], None, None
         for connection in connections:
             try:
                 connection.close()
@@ -131,7 +134,7 @@ class Index:
 
     def after_fork(self) -> None:
         """In a new process: never touch the connections of the old one, not even to close them."""
-        self._inherited.append((self._writer, self._readers, self._write_lock))
+        self._inherited.append((self._writer, self._readers, self._watcher, self._write_lock))
         self._reset()
 
     def _connect(self) -> sqlite3.Connection:
@@ -337,6 +340,18 @@ class Index:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA case_sensitive_like = ON")
             return connection
+
+    def revision(self) -> tuple[int, int]:
+        """Another one after every change, whoever made it; to be compared within this process only.
+
+        What is read after asking is at least as new. Raises: OutputError.
+        """
+        with self._watch_lock, translated_errors():
+            if self._watcher is None:  # data_version says whether others have changed anything, this connection never
+                self._watches += 1
+                self._watcher = self._connect()
+                self._watcher.execute("PRAGMA query_only = ON")
+            return self._watches, _one(self._watcher.execute("PRAGMA data_version"))
 
     def find(self, sop_instance_uid: str) -> list[tuple[str, str, int]]:
         """Directory, name and data set offset of every file of a SOP Instance. Raises: OutputError."""
