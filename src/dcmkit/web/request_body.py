@@ -1,0 +1,135 @@
+"""A request's body on its way from the event loop to the thread that reads it.
+
+The loop collects what comes, up to a bound, and goes on reading while the thread works; so a body passes through in
+blocks of up to a megabyte, which costs one change of threads each, and memory stays flat however long it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any
+
+from dcmkit.errors import ExitCode, NetworkError
+from dcmkit.web.exchange import HttpError
+from dcmkit.web.multipart import BodyTooLargeError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+BLOCK = 1 << 20
+"""Bytes that are handed over in one go, about; twice as many may wait."""
+
+
+class BodyLostError(NetworkError):
+    """The user agent has gone before the end of what it sends."""
+
+    exit_code = ExitCode.TRANSPORT_ERROR
+    http_status = 400
+
+
+class StreamedBody:
+    """See `exchange.Body`. Made on the loop, read in a thread.
+
+    Args:
+        receive: of ASGI.
+        limit: bytes of it; 0 for no limit.
+        timeout: seconds in which something more has to come.
+    """
+
+    def __init__(self, receive: Receive, limit: int, timeout: float) -> None:
+        self._receive, self._limit, self._timeout = receive, limit, timeout
+        self._loop = asyncio.get_running_loop()
+        self._changed = threading.Condition()
+        self._blocks: list[bytes] = []
+        self._waiting = self._received = 0
+        self._complete = False
+        self._failure: Exception | None = None
+        self._room: asyncio.Event = asyncio.Event()
+        self._room.set()
+        self._pump: asyncio.Task[None] | None = None
+
+    async def begin(self) -> bool:
+        """Take the first block; whether that is all."""
+        while not self._complete and self._failure is None and self._waiting < BLOCK:
+            await self._take()
+        if not self._complete and self._failure is None:
+            self._pump = asyncio.ensure_future(self._go_on())
+        return self._complete
+
+    async def end(self) -> None:
+        """The reply is made: nobody reads any more."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+            self._pump = None
+        self._fail(BodyLostError("the body is read no further"))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it has come."""
+        return self._complete
+
+    async def _go_on(self) -> None:
+        while not self._complete and self._failure is None:
+            await self._room.wait()
+            await self._take()
+
+    async def _take(self) -> None:
+        try:
+            message = await asyncio.wait_for(self._receive(), self._timeout)
+        except asyncio.TimeoutError:
+            self._fail(HttpError(408, f"nothing more came of the body for {self._timeout:g} seconds"))
+            return
+        if message["type"] != "http.request":
+            self._fail(BodyLostError("the connection was closed before the end of the body"))
+            return
+        block: bytes = message.get("body", b"")
+        self._received += len(block)
+        if 0 < self._limit < self._received:
+            self._fail(BodyTooLargeError(f"a body of more than {self._limit} bytes"))
+            return
+        with self._changed:
+            if block:
+                self._blocks.append(block)
+                self._waiting += len(block)
+            self._complete = not message.get("more_body", False)
+            if self._complete or self._waiting >= BLOCK:
+                self._changed.notify()
+        if self._waiting >= 2 * BLOCK:
+            self._room.clear()
+            if self._waiting < 2 * BLOCK:  # taken in between
+                self._room.set()
+
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
+            self._failure = self._failure or error
+            self._changed.notify()
+
+    # --- in the thread -------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[bytes]:
+        """See `exchange.Body`."""
+        while True:
+            with self._changed:
+                while not (self._complete or self._failure or self._waiting >= BLOCK):
+                    self._changed.wait()
+                blocks, self._blocks, self._waiting = self._blocks, [], 0
+                complete, failure = self._complete, self._failure
+            if not self._room.is_set():
+                self._loop.call_soon_threadsafe(self._room.set)
+            if blocks:
+                yield blocks[0] if len(blocks) == 1 else b"".join(blocks)
+            if complete:
+                return
+            if failure is not None:
+                raise failure
+
+    def read(self, limit: int) -> bytes:
+        """See `exchange.Body`."""
+        found = bytearray()
+        for block in self:
+            found += block
+            if len(found) > limit:
+                raise BodyTooLargeError(f"a body of more than {limit} bytes")
+        return bytes(found)
