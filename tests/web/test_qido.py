@@ -64,6 +64,7 @@ def test_a_study_has_what_the_standard_asks_for(archive: Archive):
     (found,) = objects(ask(archive, "study", ("StudyInstanceUID", "1.1")))
     assert list(found) == sorted(found)
     assert found == {
+        "00080005": {"vr": "CS", "Value": ["ISO_IR 192"]},
         "00080020": {"vr": "DA", "Value": ["20240101"]},
         "00080030": {"vr": "TM", "Value": ["101500"]},
         "00080050": {"vr": "SH", "Value": ["A-1"]},
@@ -318,3 +319,22 @@ def test_any_query_is_answered_or_refused(
     objects(found)
     for text in found.warnings:
         assert warning_header(BASE, text).isprintable()
+
+
+def test_limited_to_studies(archive: Archive):
+    def found(*parameters: tuple[str, str], level: str = "study", **how: Any) -> list[str]:
+        asked = read_search(level, parameters, **how)
+        tag = {"patient": "00100020", "study": "0020000D", "series": "0020000E"}[level]
+        rows = qido.answer(archive.index, asked, BASE).rows
+        assert len(rows) == count_matches(archive.index, asked)
+        return [json.loads(row)[tag]["Value"][0] for row in rows]
+
+    assert found(studies=["1.3", "1.1", "9.9"]) == ["1.3", "1.1"]
+    assert found(("StudyInstanceUID", "1.1,1.2"), studies=["1.3", "1.1"]) == ["1.1"]
+    assert found(("StudyInstanceUID", "*"), studies=["1.1"]) == ["1.1"]
+    assert found(("StudyInstanceUID", "1.2"), studies=["1.1"]) == []
+    assert found(study="1.2", studies=["1.1"], level="series") == []
+    assert found(study="1.1", studies=["1.1", "1.2"], level="series") == ["1.1.1", "1.1.2"]
+    assert found(level="patient", studies=["1.3"]) == ["2"]
+    assert found(studies=[]) == []
+    assert found(studies=["*"]) == []

@@ -19,6 +19,7 @@ from dcmkit.archive.matching import EMPTY
 from dcmkit.archive.query import count_unless, is_key, is_known, select_values
 from dcmkit.dataset.dictionary import keyword_of, look_up, parse_tag, vr_of
 from dcmkit.dataset.elements import DataSet, Element
+from dcmkit.dataset.identifier import Field
 from dcmkit.dataset.values import SPECIFIC_CHARACTER_SET
 from dcmkit.errors import UsageError
 from dcmkit.services.identifier import INSTANCE_AVAILABILITY, RETRIEVE_AE_TITLE, Asked, read_query
@@ -28,7 +29,6 @@ from dcmkit.web.json_rows import RowWriter
 if TYPE_CHECKING:
     from dcmkit.archive.index import Index
     from dcmkit.archive.query import Query, Value
-    from dcmkit.dataset.identifier import Field
 
 __all__ = [
     "Answer", "Search", "SearchTooLongError", "answer", "count_matches", "read_search", "search", "warning_header",
@@ -75,6 +75,8 @@ _RETURNED = {
     ),
 }  # fmt: skip
 """What each answer has (PS3.18 tables 10.6.3-3 to 10.6.3-5), and the UIDs that say where it belongs."""
+_UTF_8 = Field(SPECIFIC_CHARACTER_SET, "CS", -1, "ISO_IR 192")
+"""What answers are in, as the example in PS3.18 F.4 says it."""
 _IF_KNOWN = frozenset({0x00080201, 0x00280008, 0x00280010, 0x00280011, 0x00280100, 0x00100021, _REQUEST_ATTRIBUTES})
 """Conditional: left out where there is no value, unless it was asked for."""
 _NATURAL = {STUDY: ("-StudyDate", "-StudyTime")}
@@ -98,6 +100,7 @@ class Search(NamedTuple):
         limit: results wanted; None where all are, as far as the origin server lets them.
         nothing: whether a value can match nothing at all.
         warnings: texts for Warning headers.
+        everything: whether all attributes were asked for; rows have those of the index.
     """
 
     asked: Asked
@@ -105,6 +108,7 @@ class Search(NamedTuple):
     limit: int | None
     nothing: bool
     warnings: tuple[str, ...]
+    everything: bool = False
 
     @property
     def query(self) -> Query:
@@ -253,7 +257,7 @@ def _writer(
     fields: tuple[Field, ...], always: frozenset[int], level: str, places: tuple[int, ...], base_url: str
 ) -> RowWriter:
     """Viewers ask for the same attributes again and again."""
-    told = [field for field in fields if field.tag not in _NOT_TOLD]
+    told = [_UTF_8, *(field for field in fields if field.tag not in _NOT_TOLD)]
     return RowWriter(told, always, base_url.rstrip("/") if level != PATIENT else "", places)
 
 
@@ -268,9 +272,18 @@ def read_search(
     series: str = "",
     extra: Collection[str] = (),
     strict: bool = True,
+    studies: Collection[str] | None = None,
 ) -> Search:
-    """What the parameters of a search ask for. Args, Raises: as `search`."""
+    """What the parameters of a search ask for.
+
+    Args:
+        studies: the Study Instance UIDs that whoever asks may learn of; None for all.
+
+    Other Args, Raises: as `search`.
+    """
     reader = _Reader(level, extra, strict)
+    if studies is not None:
+        reader.within(_STUDY_UID, *sorted(studies))
     for tag, uid in ((_STUDY_UID, study), (_SERIES_UID, series)):
         if uid:
             reader.within(tag, uid)
@@ -285,20 +298,20 @@ class _Reader:
     def __init__(self, level: str, extra: Collection[str], strict: bool) -> None:
         self._level, self._extra, self._strict = level, extra, strict
         self._identifier: DataSet = {}
-        self._within: dict[int, str] = {}
+        self._within: dict[int, list[str]] = {}
         self._always: set[int] = set()
         self._matched: set[tuple[int, ...]] = set()
         self._warnings: list[str] = []
-        self._nothing = False
+        self._nothing = self._everything = False
         self._empty = self._multiple = self._fuzzy = False
         self._limit: int | None = None
         self._offset = 0
         self._order: tuple[str, ...] = _NATURAL.get(level, ())
 
-    def within(self, tag: int, uid: str) -> None:
-        """A UID of the path."""
-        self._within[tag] = uid
-        self._nothing = self._nothing or not _UID.fullmatch(uid)
+    def within(self, tag: int, *uids: str) -> None:
+        """What a UID must be: that of the path, or one of several. Further calls narrow it down."""
+        before = self._within.get(tag)
+        self._within[tag] = [uid for uid in uids if _UID.fullmatch(uid) and (before is None or uid in before)]
 
     def default_fields(self, study: str, series: str) -> None:
         """What every answer has: where the path does not say of which study or series, their attributes too."""
@@ -346,18 +359,18 @@ class _Reader:
         """What was read."""
         for tag in _uids(self._level):
             self._field((tag,))
-        for tag, uid in self._within.items():
-            asked = self._identifier.get(tag)
-            value = _both(uid, asked.value if asked is not None and isinstance(asked.value, str) else "")
+        for tag, uids in self._within.items():
+            given = self._identifier.get(tag)
+            value = _both(uids, given.value if given is not None and isinstance(given.value, str) else "")
             self._nothing = self._nothing or not value
             self._identifier[tag] = Element("UI", value)
         self._identifier[QUERY_RETRIEVE_LEVEL] = Element("CS", _QUERY_LEVELS[self._level])
         extended = FindExtended(relational=True, combined=True, fuzzy=self._fuzzy)
         found = read_query(self._identifier, PATIENT_ROOT, extended, retrieve_ae_title="", extra=self._extra)
         query = replace(found.query, offset=self._offset, order=self._order)
-        return Search(
-            found._replace(query=query), frozenset(self._always), self._limit, self._nothing, tuple(self._warnings)
-        )
+        asked = found._replace(query=query)
+        warnings = tuple(self._warnings)
+        return Search(asked, frozenset(self._always), self._limit, self._nothing, warnings, self._everything)
 
     # --- matching ---
 
@@ -433,6 +446,7 @@ class _Reader:
 
     def _include_everything(self) -> None:
         """All attributes the index has of the level and those above."""
+        self._everything = True
         depth = LEVELS.index(self._level)
         for attribute in BY_KEYWORD.values():
             if LEVELS.index(attribute.level) <= depth and attribute.keyword != "SpecificCharacterSet":
@@ -521,10 +535,10 @@ def _inside(sequence: int, level: str) -> tuple[int, ...]:
     return tuple(one.tag for one in BY_KEYWORD.values() if one.sequence == sequence and is_known(one.keyword, level))
 
 
-def _both(path: str, asked: str) -> str:
-    """The UID of the path where the parameter has it too, or none; "" where both cannot be."""
-    wanted = [part for part in asked.split("\\") if part.replace("*", "")]
-    return path if not wanted or path in wanted else ""
+def _both(allowed: Collection[str], asked: str) -> str:
+    """The UIDs that the path allows and the parameter, if any, has too; "" where there is none."""
+    wanted = {part for part in asked.split("\\") if part.replace("*", "")}
+    return "\\".join(uid for uid in allowed if not wanted or uid in wanted)
 
 
 def _once(found: dict[str, str], name: str, value: str) -> None:
