@@ -59,6 +59,21 @@ def test_frames_and_elements_are_those_pydicom_finds(name: str) -> None:
         assert set(image.data_set) == wanted - {0xFFFCFFFC}
 
 
+@pytest.mark.parametrize("name", BUNDLED)
+def test_frames_lie_where_it_is_said(name: str) -> None:
+    path = bundled(name)
+    content = path.read_bytes()
+    with ImageFile(path) as image:
+        for index in range(image.number_of_frames):
+            places = image.places(index)
+            if places is None:
+                assert name == "image_dfl.dcm"
+                continue
+            assert b"".join(content[start : start + length] for start, length in places) == image.frame(index)
+        with pytest.raises(InvalidDataSetError, match="there is no frame"):
+            image.places(image.number_of_frames)
+
+
 def test_all_bundled_files_that_pydicom_reads(tmp_path: Path) -> None:
     """What pydicom reads to its end is read here, and the frames are the same; the truncated are refused."""
     different, count = [], 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from itertools import islice
 from types import TracebackType
 from typing import IO
 
@@ -32,6 +33,7 @@ INFLATED_LIMIT = 1 << 30
 PIXEL_ELEMENTS = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
 NOT_IN_DATA_SET = PIXEL_ELEMENTS | {EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS}
 _STEP = 1 << 20
+_PLACES_LIMIT = 1 << 14
 _BOMB_SIZE, _BOMB_RATIO = 1 << 27, 500
 """What becomes so long, and was deflated to so small a part, is no image."""
 _FORGET_AFTER = 1 << 26
@@ -65,6 +67,7 @@ class ImageFile:
         self._data_set: DataSet | None = None
         self._frames: Encapsulated | None = None
         self._pixels = memoryview(b"")
+        self._pixels_at = 0
         self._swapped = False
         self._handed_out = 0
         self._lock = threading.Lock()
@@ -148,6 +151,7 @@ class ImageFile:
         if not described.frame_bits:
             self.warnings.append("there is pixel data, but no rows, columns or samples")
         self.description = described._replace(number_of_frames=declared or 1)
+        self._pixels_at = pixels.value_start
         if not encapsulated:
             self._pixels = self._data[pixels.value_start : pixels.end]
             self._swapped = elements.encoding.big_endian and pixels.vr == "OW" and described.bits_allocated <= 8
@@ -257,6 +261,29 @@ class ImageFile:
             found = self._native(index)
         self._handed_out += len(found)
         return found
+
+    def places(self, index: int) -> list[tuple[int, int]] | None:
+        """Where the bytes that `frame` gives lie in the file, as offsets and lengths, for who need not read them.
+
+        None where they do not lie there so: inflated, swapped, not at the beginning of a byte, in very many fragments.
+
+        Raises:
+            InvalidDataSetError: as `frame`.
+        """
+        if not 0 <= index < self.number_of_frames:
+            raise InvalidDataSetError(f"there is no frame {index + 1}, only {self.number_of_frames}")
+        if self.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN or self._swapped:
+            return None
+        if self._frames is not None:
+            found = list(islice(self._frames.places(index), _PLACES_LIMIT + 1))
+            return found if len(found) <= _PLACES_LIMIT else None
+        described = self.description
+        if is_encapsulated(self.transfer_syntax_uid) or described is None or described.frame_bits % 8:
+            return None
+        size = described.frame_bits // 8
+        if not size or (index + 1) * size > len(self._pixels):
+            self._native(index)  # says why not
+        return [(self._pixels_at + index * size, size)]
 
     def _native(self, index: int) -> bytes | memoryview:
         described = self.description

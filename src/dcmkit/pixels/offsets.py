@@ -299,6 +299,21 @@ class Encapsulated:
             raise _invalid(f"frame {index + 1} of {self.count} is not in the pixel data")
         return found
 
+    def places(self, index: int) -> Iterator[tuple[int, int]]:
+        """Where the fragments of one frame lie, as beginning and length, for who passes them on without reading them.
+
+        Raises:
+            InvalidDataSetError: they are not there, or it cannot be told which they are.
+        """
+        if not self._found.scanned or self._found.ambiguous or index >= len(self._found.starts):
+            self.fragments(index)
+        table = self._found
+        stop = table.end if index + 1 == len(table.starts) else table.starts[index + 1]
+        for at, length in self._walk(table.starts[index]):
+            if length < 0 or at >= stop:
+                return
+            yield at + 8, length
+
     def _fragments(self, table: _Found, index: int) -> list[memoryview] | None:
         """None: the frame is not where the table has it."""
         if index >= len(table.starts):
