@@ -114,6 +114,8 @@ class Option:
             UsageError: it is not of the option's type, not one of the choices, or out of range. The message says what
                 is wrong with the value; the caller puts before it where the value came from.
         """
+        if self.secret and not isinstance(value, (str, list, tuple)):
+            raise UsageError("it is not a text")  # and is not repeated
         if self.multiple:
             return tuple(self._convert_one(item, "") for item in _items(value))
         return self._convert_one(value, self.default)

@@ -11,6 +11,10 @@
     port = 11112
     called_ae_title = "ARCHIVE"
 
+    [nodes.raccoon]             a DICOMweb server, used as @raccoon in place of its URL; a node may be both
+    url = "https://pacs.example/dicom-web"
+    bearer_cmd = "token-of raccoon"
+
 Nothing is imported for it unless such a file exists.
 """
 
@@ -32,16 +36,26 @@ class Entry(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A configured peer; `settings` are its further keys."""
+    """A configured peer.
+
+    Attributes:
+        host, port: for associations; "" and 0 where it is a DICOMweb server only.
+        settings: its further keys.
+        url: of its DICOMweb service; "" where it has none.
+    """
 
     name: str
     host: str
     port: int
     settings: dict[str, Entry]
+    url: str = ""
 
 
-NODE_SETTINGS: tuple[type[Settings], ...] = (RequestorSettings, UserIdentitySettings, QuerySettings)
-"""The classes whose fields a node may set."""
+def node_settings() -> tuple[type[Settings], ...]:
+    """The classes whose fields a node may set."""
+    from dcmkit.cli.web_peer import WebPeerSettings
+
+    return RequestorSettings, UserIdentitySettings, QuerySettings, WebPeerSettings
 
 
 SYSTEM_FILE = "/etc/dcmkit/config.toml"
@@ -96,25 +110,58 @@ class Configuration:
         return name in self._nodes
 
     def node(self, name: str) -> Node:
-        """The peer called `name`.
+        """The peer called `name`, to make associations with.
 
         Raises:
             UsageError: there is none, or it lacks a usable host or port.
+        """
+        node = self.any_node(name)
+        if not node.host:
+            raise UsageError(
+                f"node @{name} has no host in the configuration file: it is a DICOMweb server only",
+                hint="give it host and port as well",
+            )
+        return node
+
+    def web_node(self, name: str) -> Node:
+        """The DICOMweb server called `name`.
+
+        Raises:
+            UsageError: there is none, or it lacks a URL.
+        """
+        node = self.any_node(name)
+        if not node.url:
+            raise UsageError(
+                f"node @{name} has no url in the configuration file", hint="it takes associations only; give it a url"
+            )
+        return node
+
+    def any_node(self, name: str) -> Node:
+        """The node called `name`, whatever it can be asked by.
+
+        Raises:
+            UsageError: there is none, or it lacks a usable host and port as well as a URL.
         """
         if name not in self._nodes:
             known = ", ".join(f"@{known}" for known in self.node_names()) or "none"
             raise UsageError(f"no node @{name} is configured", hint=f"configured: {known}; see dcmkit config show")
         entries = dict(self._nodes[name])
-        host, port = entries.pop("host", None), entries.pop("port", None)
+        host, port, url = entries.pop("host", None), entries.pop("port", None), entries.pop("url", None)
+        if url is not None and (not isinstance(url.value, str) or not url.value):
+            raise UsageError(f"{url.origin}: that is no URL")
+        where = "" if url is None else url.value
+        if url is not None and host is None and port is None:
+            return Node(name, "", 0, entries, where)
         if host is None or port is None:
             raise UsageError(f"node @{name} has no {'host' if host is None else 'port'} in the configuration file")
         if not isinstance(host.value, str) or not host.value:
             raise UsageError(f"{host.origin}: {host.value!r} is not a host name or address")
-        return Node(name, plain_host(host.value), port_number(port.value, f"{port.origin}: "), entries)
+        number = port_number(port.value, f"{port.origin}: ")
+        return Node(name, plain_host(host.value), number, entries, where)
 
     def unknown_keys(self, known_sections: dict[str, set[str]]) -> list[str]:
         """A sentence for each key that no option has, among `known_sections` (section to its keys) and the nodes."""
-        node_keys = {"host", "port"}.union(*(settings.options for settings in NODE_SETTINGS))
+        node_keys = {"host", "port", "url"}.union(*(settings.options for settings in node_settings()))
         tables = [(table, known_sections[name]) for name, table in self.sections.items() if name in known_sections]
         tables += [(table, node_keys) for table in self._nodes.values()]
         sentences = []

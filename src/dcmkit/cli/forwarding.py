@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from dcmkit.cli.configuration import Configuration, Entry, plain_host, port_number
+from dcmkit.cli.configuration import Configuration, plain_host, port_number
+from dcmkit.cli.web_peer import of_node
 from dcmkit.errors import UsageError
 from dcmkit.settings import AssociationSettings, RequestorSettings, Settings, UserIdentitySettings, ae_title, option
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from dcmkit.services.forwarding import Target
     from dcmkit.services.server import Forwards
     from dcmkit.web.http_auth import Auth
-
-_SettingsT = TypeVar("_SettingsT", bound=Settings)
 
 
 class ForwardSettings(Settings):
@@ -89,8 +88,8 @@ def _target(text: str, association: AssociationSettings, configuration: Configur
     common: dict[str, Any] = {name: getattr(association, name) for name in association.options}
     if text.startswith("@"):
         node = configuration.node(text[1:])
-        settings = _of_node(RequestorSettings, node.settings, common)
-        who = identity(_of_node(UserIdentitySettings, node.settings, {}))
+        settings = of_node(RequestorSettings, node.settings, common)
+        who = identity(of_node(UserIdentitySettings, node.settings, {}))
         return Target(text, StoreTransport(node.host, node.port, settings, user_identity=who))
     title, at, place = text.rpartition("@")
     host, colon, port = place.rpartition(":")
@@ -118,16 +117,3 @@ def _web_target(text: str, settings: ForwardSettings) -> Target:
     elif not url.user:
         auth = Netrc()
     return Target(str(url), StowTransport(text, auth=auth))
-
-
-def _of_node(cls: type[_SettingsT], entries: dict[str, Entry], values: dict[str, Any]) -> _SettingsT:
-    """Settings as a node has them. Raises: UsageError."""
-    values = dict(values)
-    for name, setting in cls.options.items():
-        entry = entries.get(name)
-        if entry is not None:
-            try:
-                values[name] = setting.convert(entry.value)
-            except UsageError as error:
-                raise UsageError(f"{entry.origin}: {error.message}", hint=error.hint) from None
-    return cls(**values)

@@ -45,6 +45,7 @@ __all__ = [
     "peer_argument",
     "settings_options",
     "tool",
+    "web_peer_argument",
 ]
 
 _SettingsT = TypeVar("_SettingsT", bound=Settings)
@@ -148,6 +149,29 @@ class PeerArgument(click.Argument):
     def make_metavar(self, *_: Any) -> str:
         """As shown in the usage line."""
         return "(HOST PORT | @NODE)"
+
+
+class WebPeerArgument(PeerArgument):
+    """`URL`, or `@NODE` for one with a url; the function gets the text. See `dcmkit.cli.web_peer`."""
+
+    def take(self, operands: list[str]) -> int:
+        """How many operands are mine."""
+        return 1
+
+    def handle_parse_result(self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]) -> Any:
+        """Look the node up, so that its keys are settings of this run."""
+        operands = opts.get(self.name or "") or ()
+        text = operands if isinstance(operands, str) else operands[0] if operands else ""
+        if not text:
+            raise UsageError("no server: URL or @NODE is missing", hint=_usage(ctx))
+        if text.startswith("@"):
+            invocation(ctx).node = invocation(ctx).configuration.web_node(text[1:])
+        ctx.params[self.name or ""] = text
+        return text, args
+
+    def make_metavar(self, *_: Any) -> str:
+        """As shown in the usage line."""
+        return "(URL | @NODE)"
 
 
 class NodeOption(click.Option):
@@ -291,6 +315,11 @@ def settings_options(
 def peer_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a tool the operands `HOST PORT` (or `@NODE`), as the parameter `peer`."""
     return click.argument("peer", cls=PeerArgument)(function)
+
+
+def web_peer_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a tool the operand `URL` (or `@NODE`), as the parameter `server`."""
+    return click.argument("server", cls=WebPeerArgument)(function)
 
 
 def build(cls: type[_SettingsT], **changes: Any) -> _SettingsT:

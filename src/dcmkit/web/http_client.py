@@ -48,6 +48,7 @@ class Options(NamedTuple):
         ca_file: certificates of the authorities to trust in place of the system's; "" for those.
         certificate, key: our own, in PEM files; the key may be in the first.
         key_password: of the key.
+        insecure: trust whoever is there, whatever its certificate.
         proxy: its URL; "" for none; None for what `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` say.
         headers: sent with every request.
     """
@@ -58,6 +59,7 @@ class Options(NamedTuple):
     certificate: str = ""
     key: str = ""
     key_password: str = ""
+    insecure: bool = False
     proxy: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -72,6 +74,7 @@ class HttpClient:
         url: of the server; what it has of a user and a password is used where `auth` is None.
         auth: who we are.
         environment: where proxies are looked up; None for the process's.
+        context: what `tls_context` has made of the same options; reading the system's certificates takes a while.
 
     Raises:
         UsageError, InputError: the URL, a certificate or the proxy is not usable.
@@ -84,12 +87,13 @@ class HttpClient:
         auth: Auth | None = None,
         options: Options | None = None,
         environment: Mapping[str, str] | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.url = parse_url(url)
         self.options = options or Options()
         self._auth = auth or (Basic(self.url.user, self.url.password) if self.url.user else None)
         origin = self.url.origin
-        self._context = _tls(self.options) if origin.scheme == "https" else None
+        self._context = (context or tls_context(self.options)) if origin.scheme == "https" else None
         self._proxy = proxy_for(origin, self.options.proxy, os.environ if environment is None else environment)
         self._connection: http.client.HTTPConnection | None = None
         self._last: Response | None = None
@@ -293,7 +297,7 @@ def _no_connection(error: Exception, place: Origin, is_proxy: bool) -> ConnectEr
     if isinstance(error, ssl.SSLCertVerificationError):
         return ConnectError(
             f"the certificate of {what} is not trusted: {escape(error.verify_message or 'unknown reason')}",
-            hint="name the file with the certificate of its authority",
+            hint="name the file with the certificate of its authority: --cacert",
         )
     if isinstance(error, ssl.SSLError):
         return ConnectError(f"TLS with {what} failed: {escape(error.reason or 'no reason known')}")
@@ -311,12 +315,15 @@ def _no_connection(error: Exception, place: Origin, is_proxy: bool) -> ConnectEr
 # --- proxies and certificates ------------------------------------------------------------------------------------
 
 
-def _tls(options: Options) -> ssl.SSLContext:
-    """Raises: InputError: a file with certificates or a key cannot be used."""
+def tls_context(options: Options) -> ssl.SSLContext:
+    """What TLS is spoken with; for many clients at once. Raises: InputError: a certificate or key cannot be used."""
     try:
         context = ssl.create_default_context(cafile=options.ca_file or None)
     except OSError as error:
         raise InputError(f"the certificates in {options.ca_file} cannot be used: {_reason(error)}") from None
+    if options.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     if options.certificate:
         try:
             context.load_cert_chain(options.certificate, options.key or None, password=lambda: options.key_password)

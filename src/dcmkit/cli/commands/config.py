@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmkit.cli.configuration import NODE_SETTINGS, Configuration, standard_paths
+from dcmkit.cli.configuration import Configuration, node_settings, standard_paths
 from dcmkit.cli.invocation import Invocation, known_keys
 from dcmkit.cli.options import Tool, describe, invocation, tool_group
 from dcmkit.cli.output import FORMATS, emit, say
@@ -58,13 +58,25 @@ def _setting_rows(run: Invocation, classes: tuple[type[Settings], ...]) -> Itera
 
 
 def _node_rows(configuration: Configuration) -> Iterator[dict[str, Any]]:
-    options = {option.name: option for option, _ in fields(NODE_SETTINGS)}
+    options = {option.name: option for option, _ in fields(node_settings())}
     for name in configuration.node_names():
-        node = configuration.node(name)
-        rows = {"host": node.host, "port": node.port}
+        node = configuration.any_node(name)
+        rows: dict[str, Any] = {"host": node.host, "port": node.port} if node.host else {}
+        rows |= {"url": _plain_url(node.url)} if node.url else {}
         rows |= {key: shown(options.get(key), entry.value) for key, entry in node.settings.items()}
         for key, value in rows.items():
             yield {"section": f"nodes.{name}", "key": key, "value": value, "origin": f"@{name}"}
+
+
+def _plain_url(text: str) -> str:
+    """A URL without who asks, and without its query, which may be a token."""
+    from dcmkit.web.http_url import parse_url
+
+    try:
+        url = parse_url(text)
+    except UsageError:
+        return "***"
+    return f"{url.origin}{url.target.partition('?')[0]}"
 
 
 def shown(option: Option | None, value: Any) -> Any:
@@ -106,11 +118,14 @@ def find_problems(configuration: Configuration) -> Iterator[str]:
     for name, table in configuration.sections.items():
         for key, entry in table.items():
             yield from _bad_value(by_section.get((name, key)), entry.value, entry.origin)
-    node_options = {option.name: option for option, _ in fields(NODE_SETTINGS)}
+    node_options = {option.name: option for option, _ in fields(node_settings())}
     for name in configuration.node_names():
         try:
-            for key, entry in configuration.node(name).settings.items():
+            node = configuration.any_node(name)
+            for key, entry in node.settings.items():
                 yield from _bad_value(node_options.get(key), entry.value, entry.origin)
+            if node.url and _plain_url(node.url) == "***":
+                yield f"node @{name}: its url cannot be used (say https://HOST:PORT/PATH)"
         except UsageError as error:
             yield error.message
     yield from _readable_secrets(configuration)
@@ -146,9 +161,10 @@ def _readable_secrets(configuration: Configuration) -> Iterator[str]:
 def _holds_secret(configuration: Configuration, path: str) -> bool:
     tables = [
         *configuration.sections.values(),
-        *(configuration.node(name).settings for name in _good_nodes(configuration)),
+        *(configuration.any_node(name).settings for name in _good_nodes(configuration)),
     ]
-    secret = {option.name for option, _ in fields(shared_classes()) if option.secret}
+    secret = {name for (_, name), option in _options_by_section(tools()).items() if option.secret}
+    secret |= {option.name for option, _ in fields(node_settings()) if option.secret}
     return any(
         key in secret and entry.value and entry.origin.startswith(f"{path},")
         for table in tables
@@ -159,7 +175,7 @@ def _holds_secret(configuration: Configuration, path: str) -> bool:
 def _good_nodes(configuration: Configuration) -> Iterator[str]:
     for name in configuration.node_names():
         try:
-            configuration.node(name)
+            configuration.any_node(name)
         except UsageError:
             continue
         yield name
@@ -198,6 +214,7 @@ def sample() -> str:
         '# host = "192.0.2.10"',
         "# port = 11112",
         '# called_ae_title = "PACS"',
+        "# A DICOMweb server has a url in place of host and port, or beside them, and may have keys of [web_client].",
     ]
     section = ""
     for option, its_section in fields(shared_classes()):
