@@ -1,0 +1,42 @@
+"""Headers of objects, whole or those of a level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dcmkit.archive.located import locate
+from dcmkit.errors import DcmkitError
+from dcmkit.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from dcmkit.web.whole_header import WholeHeaders, read_header
+from tests.archive.objects import EXPLICIT, archive_in, put, visible
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN])
+def test_a_header_without_bulk_data(tmp_path: Path, syntax: str):
+    with archive_in(tmp_path) as archive:
+        put(archive, syntax=syntax, more=[(0x00091001, "UN", bytes(2000))])
+        archive.flush()
+        (located,) = locate(archive, instance="1.2.3")
+        found = read_header(located)
+        assert found["00100010"]["Value"] == [{"Alphabetic": "Doe^Jane"}]
+        assert "7FE00010" not in found
+        assert "00091001" not in found
+
+
+def test_what_belongs_to_a_level(tmp_path: Path):
+    row = {"0020000D": {"vr": "UI", "Value": ["1.2.3.1"]}, "0020000E": {"vr": "UI", "Value": ["1.2.3.2"]}}
+    with archive_in(tmp_path) as archive:
+        put(archive)
+        archive.flush()
+        headers = WholeHeaders(archive)
+        assert "00081030" in headers.read(row, "study")
+        assert "00080060" not in headers.read(row, "study")
+        assert "00080060" in headers.read(row, "series")
+        assert "00280010" not in headers.read(row, "series")
+        assert headers.read({"0020000D": {"vr": "UI", "Value": ["9"]}}, "study") == {}
+        for name in visible(tmp_path):
+            (tmp_path / name).unlink()
+        with pytest.raises(DcmkitError):
+            headers.read(row, "series")
