@@ -307,7 +307,8 @@ def _query(raw: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=_FIELDS_LIMIT, errors="strict")
     except ValueError:
-        raise HttpError(400, "the query cannot be read", hint="UTF-8, percent-encoded") from None
+        hint = f"at most {_FIELDS_LIMIT} parameters, in UTF-8, percent-encoded"
+        raise HttpError(400, "the query cannot be read", hint=hint) from None
 
 
 def _come_again() -> HttpError:

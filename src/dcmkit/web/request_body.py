@@ -47,22 +47,20 @@ class StreamedBody:
         self._failure: Exception | None = None
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
-        self._pump: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()
+        self._heard = self._loop.time()
+        self._pump = asyncio.ensure_future(self._go_on())
+        self._clock = self._loop.call_later(timeout, self._look)
 
-    async def begin(self) -> bool:
-        """Take the first block; whether that is all."""
-        while not self._complete and self._failure is None and self._waiting < BLOCK:
-            await self._take()
-        if not self._complete and self._failure is None:
-            self._pump = asyncio.ensure_future(self._go_on())
-        return self._complete
+    async def begin(self) -> None:
+        """Returns when the first block is there, or all of it."""
+        await self._begun.wait()
 
     async def end(self) -> None:
         """The reply is made: nobody reads any more."""
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
-            self._pump = None
+        self._clock.cancel()
+        self._pump.cancel()
+        await asyncio.gather(self._pump, return_exceptions=True)
         self._fail(BodyLostError("the body is read no further"))
 
     @property
@@ -73,14 +71,20 @@ class StreamedBody:
     async def _go_on(self) -> None:
         while not self._complete and self._failure is None:
             await self._room.wait()
-            await self._take()
+            self._heard = self._loop.time()
+            self._take(await self._receive())
+            self._heard = self._loop.time()
 
-    async def _take(self) -> None:
-        try:
-            message = await asyncio.wait_for(self._receive(), self._timeout)
-        except asyncio.TimeoutError:
+    def _look(self) -> None:
+        """Whether something came lately; time in which there was no room for it does not count."""
+        left = self._heard + self._timeout - self._loop.time() if self._room.is_set() else self._timeout
+        if left <= 0:
             self._fail(HttpError(408, f"nothing more came of the body for {self._timeout:g} seconds"))
-            return
+            self._pump.cancel()
+        elif not self._complete and self._failure is None:
+            self._clock = self._loop.call_later(left, self._look)
+
+    def _take(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] != "http.request":
             self._fail(BodyLostError("the connection was closed before the end of the body"))
             return
@@ -94,8 +98,11 @@ class StreamedBody:
                 self._blocks.append(block)
                 self._waiting += len(block)
             self._complete = not message.get("more_body", False)
-            if self._complete or self._waiting >= BLOCK:
+            enough = self._complete or self._waiting >= BLOCK
+            if enough:
                 self._changed.notify()
+        if enough:
+            self._begun.set()
         if self._waiting >= 2 * BLOCK:
             self._room.clear()
             if self._waiting < 2 * BLOCK:  # taken in between
@@ -105,6 +112,7 @@ class StreamedBody:
         with self._changed:
             self._failure = self._failure or error
             self._changed.notify()
+        self._begun.set()
 
     # --- in the thread -------------------------------------------------------------------------------------------
 
