@@ -19,7 +19,6 @@ from dcmkit.web.delivery import StowTransport, outcome_of_stow
 from dcmkit.web.http_body import FileChangedError
 from dcmkit.web.http_client import Options
 from dcmkit.web.http_response import HttpStatusError
-from dcmkit.web.stow_client import StoreRefusedError
 from tests.services.objects import fresh_uid, until
 from tests.services.test_forwarding import commit
 from tests.web.http_peer import Reply, Request, peer
@@ -84,7 +83,7 @@ def test_a_busy_server_is_left_alone_at_once_when_all_stops(tmp_path: Path) -> N
     ("error", "kind"),
     [
         (HttpStatusError("500", status=500), FAILED),
-        (StoreRefusedError("too large", status=413), REFUSED),
+        (HttpStatusError("too large", status=413), REFUSED),
         (FileChangedError("shorter", "x"), FAILED),
         (InputError("no permission"), REFUSED),
         (ConnectError("nobody there"), "untried"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dcmkit.errors import InputError
 from dcmkit.services.delivery import DELIVERED, FAILED, GONE, REFUSED, Outcome, outcome_of
 from dcmkit.web.http_body import FileChangedError
+from dcmkit.web.http_response import HttpStatusError
 from dcmkit.web.stow_answer import describe_reason
 from dcmkit.web.stow_client import Limits, StowClient
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS, LONGEST_WAIT = 2, 30.0
 """Beyond that the spool is patient itself."""
+_FAILS = (500,)
+"""What a server answers that fails; with other statuses it refuses."""
 
 
 class StowTransport:
@@ -68,6 +71,8 @@ def outcome_of_stow(sent: Sent) -> Outcome:
         if isinstance(sent.error, FileChangedError):
             return Outcome(FAILED, sent.comment, sent.error.message)
         return Outcome(REFUSED, sent.comment, "its file cannot be read")
+    if isinstance(sent.error, HttpStatusError) and sent.error.status not in _FAILS:  # else it would not be of an object
+        return Outcome(REFUSED, sent.comment, sent.error.message)
     outcome = outcome_of(sent)
     if sent.status is None or outcome.kind == DELIVERED:
         return outcome

@@ -16,7 +16,6 @@ from dcmkit.dataset.part10 import BLOCK, FileHeader, file_meta, parse_file_heade
 from dcmkit.errors import (
     ConnectError,
     DcmkitError,
-    ExitCode,
     InputError,
     InvalidDataSetError,
     NetworkError,
@@ -27,6 +26,7 @@ from dcmkit.services.sending import File, Sent, lost
 from dcmkit.uids import is_uid
 from dcmkit.web.http_body import FileChangedError, FileRange, length_of
 from dcmkit.web.http_response import HttpStatusError
+from dcmkit.web.multipart import content_type, lay_out
 from dcmkit.web.stow_answer import NOTHING, Failure, StoreAnswer, describe_reason, parse_answer
 
 if TYPE_CHECKING:
@@ -44,25 +44,12 @@ _BUSY = frozenset({408, 425, 429, 502, 503, 504, 507})
 """The server cannot do it now (RFC 9110 15.5.9, 15.6; RFC 6585 4): nothing is wrong with the request."""
 _ABOUT_OBJECTS = frozenset({400, 409, 415, 422, 500})
 """One object may be the cause, and the others may be well."""
-_SHORTEST_WAIT, _LOOK_EVERY = 1.0, 0.25
+_LOOK_EVERY = 0.25
 _ANSWER, _ANSWER_PER_FILE = 1 << 20, 4096
 """Bytes an answer may have."""
 _LONGEST_REMARK = 200
 _ACCEPT = "application/dicom+json, application/dicom+xml;q=0.5"
-
-
-class StoreRefusedError(DcmkitError):
-    """The server will not have an object, and names no reason of DICOM's.
-
-    Attributes:
-        status: the HTTP status.
-    """
-
-    exit_code = ExitCode.REQUEST_FAILED
-
-    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
+_PART = {"Content-Type": "application/dicom"}
 
 
 class Limits(NamedTuple):
@@ -72,12 +59,14 @@ class Limits(NamedTuple):
         files, size: of one request at most; a larger file goes by itself.
         attempts: requests for the same objects, while the server is busy or the connection is lost.
         longest_wait: seconds between them at most, whatever Retry-After says.
+        delay: seconds before the second of them, doubled each time, where the server names none.
     """
 
     files: int = 50
     size: int = 64 << 20
     attempts: int = 4
     longest_wait: float = 60.0
+    delay: float = 1.0
 
 
 class Part(NamedTuple):
@@ -158,14 +147,13 @@ def _uid_element(element: bytes, uid: str) -> bytes:
 
 def multipart(parts: Sequence[Part], boundary: str) -> list[Piece]:
     """The body of a request (PS3.18 8.6.1.2, RFC 2387)."""
-    body: list[Piece] = []
-    separator = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
-    for part in parts:
-        body.append(separator + part.meta)
-        body.append(FileRange(part.path, part.offset, part.length))
-        separator = f"\r\n--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
-    body.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
-    return body
+    pieces, _ = lay_out(boundary, ((_PART, part.size, _contents(part)) for part in parts))
+    return pieces
+
+
+def _contents(part: Part) -> tuple[Piece, ...]:
+    file = FileRange(part.path, part.offset, part.length)
+    return (part.meta, file) if part.meta else (file,)
 
 
 def studies_target(target: str) -> str:
@@ -195,14 +183,20 @@ class StowClient:
 
     Args:
         client: its URL is that of the service, of its studies, or of one study.
+        target: path and query that objects are posted to; "" for what the URL says.
         sleep: how waiting is done; tests do not.
     """
 
     def __init__(
-        self, client: HttpClient, limits: Limits | None = None, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        client: HttpClient,
+        limits: Limits | None = None,
+        *,
+        target: str = "",
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._limits, self._sleep = client, limits or Limits(), sleep
-        self._target = studies_target(client.url.target)
+        self._target = target or studies_target(client.url.target)
         self._most = self._limits.size
         self._strikes = 0
 
@@ -288,8 +282,7 @@ class StowClient:
         """The answer to a request, what its data set says, and what it says in words. Raises: NetworkError."""
         boundary = f"dcmkit-{os.urandom(16).hex()}"
         body = multipart(parts, boundary)
-        kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
-        headers = [("Content-Type", kind), ("Accept", _ACCEPT)]
+        headers = [("Content-Type", content_type(boundary)), ("Accept", _ACCEPT)]
         log.debug("storing %d objects, %d bytes", len(parts), length_of(body))
         response = self._client.request("POST", self._target, headers=headers, body=body)
         content = response.read(_ANSWER + _ANSWER_PER_FILE * len(parts))
@@ -302,7 +295,7 @@ class StowClient:
 
     def _wait(self, attempt: int, asked: float | None, failure: NetworkError, stopped: Callable[[], bool]) -> bool:
         """Before another attempt; False when it is not to be made."""
-        seconds = _SHORTEST_WAIT * 2.0 ** (attempt - 1) if asked is None else asked
+        seconds = self._limits.delay * 2.0 ** (attempt - 1) if asked is None else asked
         left = min(seconds, self._limits.longest_wait)
         log.warning("%s; next attempt in %.0f s", failure.message, left)
         while left > 0 and not stopped():
@@ -364,9 +357,8 @@ class StowClient:
 
     def _unnamed(self, part: Part, status: int, remark: str, report: Callable[[Sent], None]) -> None:
         """An object of which the server says nothing. Raises: HttpStatusError: the server fails at everything."""
-        error: DcmkitError
         if status < 300:
-            error = StoreRefusedError(
+            error = HttpStatusError(
                 f"the server answers {status} and does not say that it has stored the object",
                 status=status,
                 hint="is this the URL of a STOW-RS service?",
@@ -374,10 +366,10 @@ class StowClient:
         elif status == 500:
             error = _status_error(status)
         else:
-            error = StoreRefusedError(f"the server refuses the object with HTTP status {status}", status=status)
+            error = HttpStatusError(f"the server refuses the object with HTTP status {status}", status=status)
         sent = lost(File(part.path, part.header), error)
         report(sent._replace(comment=f"{sent.comment}: {remark}") if remark else sent)
-        if isinstance(error, HttpStatusError):
+        if status == 500:
             self._strikes += 1
             if self._strikes >= GIVE_UP_AFTER:
                 raise error
@@ -388,7 +380,7 @@ class StowClient:
             self._most = min(self._most, max(1, sum(part.size for part in parts) // 2))
             log.info("the server wants smaller requests: %d bytes from now on", self._most)
             return list(parts)
-        error = StoreRefusedError("the object is too large for the server (HTTP status 413)", status=413)
+        error = HttpStatusError("the object is too large for the server (HTTP status 413)", status=413)
         report(lost(File(parts[0].path, parts[0].header), error))
         return []
 
