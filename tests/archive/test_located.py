@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dcmkit.archive.located import locate
+from dcmkit.archive.located import locate, newer, newest
 from tests.archive.objects import archive_in, put
 
 
@@ -27,3 +27,15 @@ def test_studies_series_and_instances(tmp_path: Path) -> None:
         assert locate(archive, "1.1", "1.1.2", "1.1.1.2") == []
         assert locate(archive, "1.2", "", "1.1.1.2") == []
         assert locate(archive, "9") == []
+
+
+def test_what_came_last(tmp_path: Path) -> None:
+    with archive_in(tmp_path) as archive:
+        assert newest(archive) == 0
+        for number in (1, 2, 3):
+            put(archive, f"1.1.1.{number}", study="1.1", series="1.1.1")
+        archive.flush()
+        first, second, third = newer(archive, 0, 10)
+        assert newest(archive) == third.number
+        assert newer(archive, first.number, 1) == [second]
+        assert newer(archive, third.number, 10) == []

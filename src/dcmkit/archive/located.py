@@ -21,6 +21,10 @@ _FROM_BELOW = (
     f"{_SELECT} FROM instance i CROSS JOIN series e ON e.id = i.series CROSS JOIN study s ON s.id = e.study"
     " CROSS JOIN directory d ON d.id = i.directory WHERE i.SOPInstanceUID = ? AND i.copy = 0%s%s"
 )
+_NEWER = (
+    f"{_SELECT} FROM instance i CROSS JOIN series e ON e.id = i.series CROSS JOIN study s ON s.id = e.study"
+    " CROSS JOIN directory d ON d.id = i.directory WHERE i.id > ? AND i.copy = 0 ORDER BY i.id LIMIT ?"
+)
 
 
 class Located(NamedTuple):
@@ -65,7 +69,7 @@ def locate(archive: Archive, study: str = "", series: str = "", instance: str = 
         OutputError: the index cannot be read.
     """
     if instance:
-        parameters = [instance, *filter(None, (study, series))]
+        parameters: list[str] = [instance, *filter(None, (study, series))]
         sql = _FROM_BELOW % (
             " AND s.StudyInstanceUID = ?" if study else "",
             " AND e.SeriesInstanceUID = ?" if series else "",
@@ -73,6 +77,22 @@ def locate(archive: Archive, study: str = "", series: str = "", instance: str = 
     else:
         parameters = [study, *filter(None, (series,))]
         sql = _FROM_ABOVE % (" AND e.SeriesInstanceUID = ?" if series else "")
+    return _rows(archive, sql, parameters)
+
+
+def newer(archive: Archive, number: int, limit: int) -> list[Located]:
+    """At most `limit` instances whose rows come after row `number`. Raises: OutputError."""
+    return _rows(archive, _NEWER, [number, limit])
+
+
+def newest(archive: Archive) -> int:
+    """The number of the last row; 0 where there is none. Raises: OutputError."""
+    with archive.index.reading() as connection:
+        found: int | None = connection.execute("SELECT MAX(id) FROM instance").fetchone()[0]
+    return found or 0
+
+
+def _rows(archive: Archive, sql: str, parameters: list[str] | list[int]) -> list[Located]:
     with archive.index.reading() as connection:
         rows = connection.execute(sql, parameters).fetchall()
     root = archive.root
