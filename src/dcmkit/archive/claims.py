@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 
 class Claims:
@@ -29,4 +30,18 @@ class Claims:
         with self._released:
             self._claimed.discard(sop_instance_uid)
             self.filings += 1
+            self._released.notify_all()
+
+    def claim_all(self, sop_instance_uids: Collection[str]) -> None:
+        """Returns when no other thread has claimed any of these: none is held while another is waited for."""
+        with self._released:
+            while not self._claimed.isdisjoint(sop_instance_uids):
+                self._released.wait()
+            self._claimed.update(sop_instance_uids)
+
+    def release_all(self, sop_instance_uids: Collection[str]) -> None:
+        """End these claims."""
+        with self._released:
+            self._claimed.difference_update(sop_instance_uids)
+            self.filings += len(sop_instance_uids)
             self._released.notify_all()

@@ -9,7 +9,7 @@ recovery.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 from dcmkit.archive import disk
@@ -54,22 +54,32 @@ class Committer:
 
     def commit(self, record: Record) -> None:
         """Returns when the row is in the index. Raises: OutputError when it is not."""
+        self.commit_all([record])
+        if record.error is not None:
+            raise type(record.error)(record.error.message, hint=record.error.hint)
+
+    def commit_all(self, records: Sequence[Record]) -> None:
+        """Returns when the rows are in the index, together with those of others who come now.
+
+        Each record has its `error` where its row is not.
+        """
+        if not records:
+            return
+        last = records[-1]  # they are written in one batch, so they are done at the same moment
         with self._lock:
-            self._queue.append(record)
-            while self._leading and not record.done:
+            self._queue += records
+            while self._leading and not last.done:
                 self._changed.wait()
-            if not record.done:
+            if not last.done:
                 self._leading = True
                 batch, self._queue = self._queue, []
-        if not record.done:
+        if not last.done:
             try:
                 self._write(batch)
             finally:
                 with self._lock:
                     self._leading = False
                     self._changed.notify_all()
-        if record.error is not None:
-            raise type(record.error)(record.error.message, hint=record.error.hint)
 
     def post(self, record: Record) -> None:
         """Leave a record to the thread. Raises: OutputError, the record not taken, when the queue stays full."""

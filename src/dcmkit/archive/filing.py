@@ -50,14 +50,14 @@ class Filing:
         fd: the same, open.
     """
 
-    __slots__ = ("_archive", "_fd", "_gone", "_outcome", "_record", "_replaced", "_temporary")
+    __slots__ = ("_archive", "_fd", "_gone", "_outcome", "_path_taken", "_record", "_replaced", "_temporary")
 
     def __init__(self, archive: Archive, record: Record, temporary: str, fd: int) -> None:
         self._archive = archive
         self._record = record
         self._temporary = temporary
         self._fd = fd
-        self._outcome = STORED
+        self._outcome, self._path_taken = STORED, ""
         self._replaced: dict[str, tuple[str, str]] = {}
         self._gone: list[tuple[str, str]] = []
 
@@ -66,6 +66,26 @@ class Filing:
 
         Args:
             known: the files of this SOP Instance, as `Index.find` tells them, where that is known.
+
+        Raises:
+            DuplicateError, OutputError, OSError.
+        """
+        settled = self.place(known)
+        if settled is not None:
+            return settled
+        try:
+            self._index(self._record)
+        except BaseException:
+            self.undo()
+            raise
+        return self.finish()
+
+    def place(self, known: list[tuple[str, str, int]] | None = None, *, synced: bool = False) -> Stored | None:
+        """Give the object its name; None where it has one, and lacks its row, else how that was settled.
+
+        Args:
+            known: see `file`.
+            synced: whether the file's content has been.
 
         Raises:
             DuplicateError, OutputError, OSError.
@@ -79,23 +99,27 @@ class Filing:
             if settled is not None:
                 return settled
         archive.keeper.admit(record)
-        if archive.settings.durability != "none":
+        if archive.settings.durability != "none" and not synced:
             disk.sync_data(self._fd)
         path = self._take_name()
         if isinstance(path, Stored):
             return path
+        self._path_taken = path
         record.supersedes = (*self._replaced.values(), *self._gone)
-        try:
-            self._index(record)
-        except BaseException:
-            if path not in self._replaced:
-                disk.remove(path)
-            raise
+        return None
+
+    def undo(self) -> None:
+        """There is no row: the name goes again."""
+        if self._path_taken not in self._replaced:
+            disk.remove(self._path_taken)
+
+    def finish(self) -> Stored:
+        """The row is there: what it replaces goes."""
         for old in self._replaced:
-            if old != path:
+            if old != self._path_taken:
                 disk.remove(old)
         message = "" if self._outcome == STORED else f"an object with this UID was here: {self._outcome}"
-        return Stored(path, self._outcome, 0, message)
+        return Stored(self._path_taken, self._outcome, 0, message)
 
     def _index(self, record: Record) -> None:
         if self._archive.settings.durability == "none":

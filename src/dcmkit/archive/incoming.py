@@ -64,13 +64,16 @@ class Incoming:
         "_head",
         "_invalid",
         "_known",
+        "_message",
         "_meta_length",
+        "_record",
         "_scanner",
         "_size",
         "_sop_class",
         "_sop_instance",
         "_sop_instance_asked",
         "_source",
+        "_status",
         "_temporary",
         "_transfer_syntax",
     )  # fmt: skip
@@ -91,6 +94,8 @@ class Incoming:
         self._head = b""
         self._invalid: InvalidDataSetError | None = None
         self._failure: DcmkitError | None = None
+        self._record: Record | None = None
+        self._status, self._message = 0, ""
 
     def write(self, view: memoryview) -> None:
         """Append a piece of the data set; it is not kept.
@@ -198,26 +203,58 @@ class Incoming:
             DuplicateError: another object has this UID, and the setting says reject.
             OutputError: it cannot be stored or indexed. Nothing of the object is left then.
         """
-        if self._failure is not None:
-            raise self._failure
+        record = self.complete()
         try:
-            record, status, message = self._record()
             claimed = record.sop_instance_uid
             self._archive.claim(claimed)
             try:
-                stored = self._archive.file(record, self._temporary, self._fd, self._still_known(claimed))
+                return self.filed(self._archive.file(record, self._temporary, self._fd, self._still_known(claimed)))
             finally:
                 self._archive.release(claimed)
-            if stored.outcome not in (IDENTICAL, KEPT):
-                self._temporary = ""
-            if status:
-                stored = stored._replace(dimse_status=status, message=stored.message or message)
-            return stored
         except OSError as error:
             raise disk.output_error(error) from None
         finally:
-            self._failure = self._failure or OutputError("the object was committed already")
-            self._discard()
+            self.end()
+
+    def complete(self) -> Record:
+        """Everything has been written: what the index is to know of it. May be called before `commit`.
+
+        Raises:
+            InvalidDataSetError, DataSetMismatchError, OutputError: as `commit`; the object is abandoned then.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._record is None:
+            try:
+                self._record, self._status, self._message = self._checked()
+            except OSError as error:
+                raise self._fail(disk.output_error(error)) from None
+            except DcmkitError as error:
+                raise self._fail(error) from None
+            except BaseException:
+                self.end()
+                raise
+        return self._record
+
+    # --- for a batch, which does what `commit` does, for several --------------------------------------------------
+
+    @property
+    def file(self) -> tuple[str, int]:
+        """The temporary file: its path, and its descriptor, open."""
+        return self._temporary, self._fd
+
+    def filed(self, stored: Stored) -> Stored:
+        """It has been filed like this: what is to be told of it."""
+        if stored.outcome not in (IDENTICAL, KEPT):
+            self._temporary = ""
+        if self._status:
+            stored = stored._replace(dimse_status=self._status, message=stored.message or self._message)
+        return stored
+
+    def end(self) -> None:
+        """Whatever became of it, nothing more is done with it; what is left of it goes."""
+        self._failure = self._failure or OutputError("the object was committed already")
+        self._discard()
 
     def _still_known(self, sop_instance_uid: str) -> list[tuple[str, str, int]] | None:
         """The files of this SOP Instance as `begin` found them, if nothing was filed since and the UID is the same.
@@ -227,7 +264,7 @@ class Incoming:
         filings, found = self._known
         return found if filings == self._archive.filings and sop_instance_uid == self._sop_instance_asked else None
 
-    def _record(self) -> tuple[Record, int, str]:
+    def _checked(self) -> tuple[Record, int, str]:
         """The object as the index takes it, with the status and the message of what is odd about it."""
         store_invalid = self._archive.settings.on_invalid == "store"
         status, message = 0, ""

@@ -10,6 +10,7 @@ from types import TracebackType
 from dcmkit.archive import disk, removal
 from dcmkit.archive.adding import fill
 from dcmkit.archive.attributes import BY_KEYWORD, WANTED, Attribute
+from dcmkit.archive.batch import Batch
 from dcmkit.archive.claims import Claims
 from dcmkit.archive.committer import Committer
 from dcmkit.archive.directories import OWN, Directories
@@ -240,6 +241,10 @@ class Archive(Claims):
         if not is_safe_uid(sop_class_uid):
             raise InvalidDataSetError("the SOP Class UID is not a UID", offending_element=0x00080016)
         return Incoming(self, sop_class_uid, sop_instance_uid, transfer_syntax_uid, source_ae_title)
+
+    def batch(self) -> Batch:
+        """Where several objects wait to be stored together."""
+        return Batch(self)
 
     def slot(self) -> Slot:
         """This process's slot, made when first needed. Raises: OutputError."""

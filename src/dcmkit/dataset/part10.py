@@ -21,6 +21,8 @@ BLOCK = 8192
 META_LIMIT = 1 << 20
 """A file meta longer than this is none."""
 
+_NO_END = 1 << 62
+"""More bytes than any file has."""
 _PREAMBLE = b"\0" * 128 + b"DICM"
 _SOP_CLASS_UID, _SOP_INSTANCE_UID = 0x00080016, 0x00080018
 _UIDS = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID})
@@ -105,6 +107,26 @@ def parse_file_header(block: bytes, fd: int, size: int, *, allow_bare: bool = Fa
             block = read_at(fd, more, 0)
             if not block:
                 raise InvalidDataSetError("the file is empty") from None
+
+
+def parse_beginning(block: bytes, *, whole: bool, allow_bare: bool = False) -> FileHeader | None:
+    """As `parse_file_header`, of a file that is still on its way; its `length` is only right where `block` is all.
+
+    Args:
+        whole: whether nothing will come behind `block`.
+
+    Returns:
+        None where more of it is needed.
+
+    Raises:
+        InvalidDataSetError: the file is not DICOM, or its file meta information does not end.
+    """
+    try:
+        return _parse(block, len(block) if whole else _NO_END, allow_bare)
+    except _TooShort:
+        if whole or len(block) >= META_LIMIT:
+            raise InvalidDataSetError("the file ends within its file meta information") from None
+        return None
 
 
 def _parse(block: bytes, size: int, allow_bare: bool) -> FileHeader:
