@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import alive, anonymize, load, measure, query, retrieve, startup, transcode, transfer  # noqa: E402
+from benchmarks import alive, anonymize, dicomweb, load, measure, query, retrieve, startup, transcode, transfer  # noqa: E402
 from benchmarks.make_data import DEFAULT_DIRECTORY  # noqa: E402
 from benchmarks.measure import BenchError, Row  # noqa: E402
 from tests.interop.peers import absent  # noqa: E402
@@ -39,7 +39,7 @@ BENCHES: dict[str, Callable[[transfer.Setting], Iterator[Row]]] = {
     "echo": alive.echo, "startup": startup.startup, "index": startup.index, "memory": alive.memory,
     "qstore": retrieve.qstore, "retrieve": retrieve.retrieve, "query": query.query, "query10k": query.query10k,
     "growth": load.growth, "crowd": load.crowd, "transcode": transcode.transcode,
-    "anonymize": anonymize.anonymize,
+    "anonymize": anonymize.anonymize, "dicomweb": dicomweb.dicomweb,
 }  # fmt: skip
 
 
