@@ -239,12 +239,15 @@ class StowClient:
                 report(Sent(path, "", "", None, str(error), 0.0, 0, False, error))
                 continue
             uid = part.header.sop_instance_uid
-            if batch and (len(batch) >= self._limits.files or size + part.size > self._most or uid in uids):
+            if batch and (size + part.size > self._most or uid in uids):
                 yield batch
                 batch, uids, size = [], set(), 0
             batch.append(part)
             uids.add(uid)
             size += part.size
+            if len(batch) >= self._limits.files:
+                yield batch
+                batch, uids, size = [], set(), 0
         if batch:
             yield batch
 
