@@ -28,7 +28,7 @@ EVERYTHING_LIMIT = 1000
 """Results of one response when the whole headers are wanted, each of which is read from a file."""
 _OFFERS = search_offers()
 _COUNT_OFFERS = (Offer(JSON, forms=(ONE,)),)
-_PRODUCES = (DICOM_JSON, DICOM_XML, JSON, CSV)
+_PRODUCES = (DICOM_JSON, f'multipart/related; type="{DICOM_XML}"', JSON, CSV)
 _TOO_MUCH = {413: "The search takes too long; ask for less."}
 _PARAMETERS = (
     QueryParameter("limit", "How many results, at most.", "integer"),
