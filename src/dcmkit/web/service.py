@@ -76,7 +76,9 @@ class _Service:
         if options.ohif:
             from dcmkit.web.viewer import WithViewer
 
-            self._app = WithViewer(self._app, options.ohif)
+            viewer = WithViewer(self._app, options.ohif, options.root)
+            self._closers.append(viewer.close)
+            self._app = viewer
         if options.cors:
             from starlette.middleware.cors import CORSMiddleware
 
