@@ -47,7 +47,8 @@ def document(routes: Sequence[Route], base_url: str, *, title: str) -> bytes:
         _method(resources, route)
     for part, resource in tree.below.items():
         _resource(resources, part, resource)
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, "utf-8", xml_declaration=False)
+    text: str = tostring(root, "unicode")
+    return ('<?xml version="1.0" encoding="UTF-8"?>\n' + text).encode()
 
 
 def _resource(parent: Any, part: str, resource: _Resource) -> None:
