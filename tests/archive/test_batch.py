@@ -151,7 +151,8 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         batch = batch_of(archive, "1.1", "1.2")
         monkeypatch.setattr(disk, "give_name", full)
         (first, second) = batch.settle()
-        assert isinstance(first, OutputError) and isinstance(second, OutputError)
+        assert isinstance(first, OutputError)
+        assert isinstance(second, OutputError)
         assert first.message == "out of disk space"
     assert visible(tmp_path) == arriving(tmp_path) == []
 
@@ -185,7 +186,7 @@ def test_a_study_that_reaches_its_quota(tmp_path: Path):
     assert len(visible(tmp_path)) == found.count(STORED)
 
 
-@pytest.mark.parametrize("durability", ("none", "full"))
+@pytest.mark.parametrize("durability", ["none", "full"])
 def test_many_threads_with_the_same_objects(tmp_path: Path, durability: str):
     uids = [f"1.{number}" for number in range(1, 13)]
     failures: list[object] = []
