@@ -26,6 +26,16 @@ dimse_timeout = 30
 user = "router"
 charset = "ISO_IR 100"
 
+[nodes.raccoon]
+url = "https://pacs.invalid/dicom-web/studies"
+bearer = "t0ken-of-node"
+header = ["X-Site: north"]
+insecure = true
+
+[nodes.open]
+url = "http://pacs.invalid/dicom-web"
+timeout = 5
+
 [nodes.bad]
 host = "192.0.2.11"
 port = 104
@@ -139,6 +149,19 @@ def test_tokens(configuration: Configuration) -> None:
     assert "t0ken" not in repr(ForwardSettings(forward_bearer="t0ken"))
     with pytest.raises(UsageError, match="--forward-stow only"):
         forwards_of(ForwardSettings(forward=("h:1",), forward_bearer="t0ken"), ASSOCIATION, configuration)
+
+
+def test_nodes_that_are_dicomweb_servers(configuration: Configuration) -> None:
+    name, client = web(configuration, "@raccoon", forward_bearer="another")
+    assert (name, str(client.url)) == ("@raccoon", "https://pacs.invalid/dicom-web/studies")
+    assert client._auth.header("") == "Bearer t0ken-of-node"
+    assert (client.options.headers, client.options.insecure) == ((("X-Site", "north"),), True)
+    name, client = web(configuration, "@open", forward_bearer="t0ken")
+    assert (name, client._auth.header(""), client.options.timeout) == ("@open", "Bearer t0ken", 5.0)
+    with pytest.raises(UsageError, match="no url"):
+        web(configuration, "@pacs")
+    with pytest.raises(UsageError, match="DICOMweb server only"):
+        made(configuration, "@raccoon")
 
 
 def test_both_ways_at_once(configuration: Configuration) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dcmkit.cli.configuration import Configuration, plain_host, port_number
-from dcmkit.cli.web_peer import of_node
+from dcmkit.cli.web_peer import WebPeerSettings, of_node, peer_of
 from dcmkit.errors import UsageError
 from dcmkit.settings import AssociationSettings, RequestorSettings, Settings, UserIdentitySettings, ae_title, option
 
 if TYPE_CHECKING:
     from dcmkit.services.forwarding import Target
     from dcmkit.services.server import Forwards
-    from dcmkit.web.http_auth import Auth
 
 
 class ForwardSettings(Settings):
@@ -27,13 +26,17 @@ class ForwardSettings(Settings):
         " answered with Success is delivered, in the end: see dcmkit spool",
     )  # fmt: skip
     forward_stow: tuple[str, ...] = option(
-        (), "--forward-stow", metavar="URL", multiple=True,
+        (), "--forward-stow", metavar="URL", multiple=True, complete="node",
         help="pass on what is stored to a DICOMweb server by STOW-RS, as --forward does: the URL of its service, of its"
-        " studies or of one study; may be given several times. Names and passwords are taken from a netrc file, proxies"
-        " from the environment",
+        " studies or of one study, or @NODE, which may have keys of [web_client]; may be given several times. Names and"
+        " passwords are taken from a netrc file, proxies from the environment",
     )  # fmt: skip
     forward_bearer: str = option(
-        "", "--forward-bearer", metavar="TOKEN", secret=True, help="show this token to all of --forward-stow"
+        "",
+        "--forward-bearer",
+        metavar="TOKEN",
+        secret=True,
+        help="show this token to all of --forward-stow whose node has none",
     )
     forward_bearer_cmd: str = option(
         "", "--forward-bearer-cmd", metavar="COMMAND",
@@ -75,7 +78,7 @@ def forwards_of(
     from dcmkit.services.server import Forwards
 
     targets = [_target(text, association, configuration) for text in dict.fromkeys(settings.forward)]
-    targets += [_web_target(text, settings) for text in dict.fromkeys(settings.forward_stow)]
+    targets += [_web_target(text, settings, configuration) for text in dict.fromkeys(settings.forward_stow)]
     policy = Policy(settings.forward_attempts, settings.forward_max_delay)
     return Forwards(targets, policy, settings.forward_delete)
 
@@ -101,19 +104,16 @@ def _target(text: str, association: AssociationSettings, configuration: Configur
     return Target(text, StoreTransport(plain_host(host), number, RequestorSettings(**common)))
 
 
-def _web_target(text: str, settings: ForwardSettings) -> Target:
-    """A DICOMweb server. Its name in the spool and in logs is its URL without a user or a password."""
+def _web_target(text: str, settings: ForwardSettings, configuration: Configuration) -> Target:
+    """A DICOMweb server. Its name in the spool and in logs is that of its node, or its URL without who asks."""
     from dcmkit.services.forwarding import Target
     from dcmkit.web.delivery import StowTransport
-    from dcmkit.web.http_auth import Bearer, BearerCommand, Netrc
     from dcmkit.web.http_url import parse_url
 
-    url = parse_url(text)
-    auth: Auth | None = None
-    if settings.forward_bearer:
-        auth = Bearer(settings.forward_bearer)
-    elif settings.forward_bearer_cmd:
-        auth = BearerCommand(settings.forward_bearer_cmd)
-    elif not url.user:
-        auth = Netrc()
-    return Target(str(url), StowTransport(text, auth=auth))
+    entries = configuration.web_node(text[1:]).settings if text.startswith("@") else {}
+    common: dict[str, object] = {}
+    if not entries.keys() & {"bearer", "bearer_cmd", "user"}:
+        common = {"bearer": settings.forward_bearer, "bearer_cmd": settings.forward_bearer_cmd}
+    peer = peer_of(text, of_node(WebPeerSettings, entries, common), configuration)
+    name = text if text.startswith("@") else str(parse_url(text))
+    return Target(name, StowTransport(peer.url, auth=peer.auth, options=peer.options))
