@@ -139,6 +139,15 @@ def test_too_long(archive: Archive, monkeypatch: pytest.MonkeyPatch):
     assert caught.value.http_status == 413
 
 
+@pytest.mark.parametrize("size", [100, 3000])
+def test_too_large(archive: Archive, monkeypatch: pytest.MonkeyPatch, size: int):
+    monkeypatch.setattr(qido, "SIZE_LIMIT", size)
+    assert rows(ask(archive, "/studies", ("limit", "1"))) if size > 100 else True
+    with pytest.raises(DcmkitError) as caught:
+        ask(archive, "/instances", ("limit", "3"), ("includefield", "all"))
+    assert caught.value.http_status == 413
+
+
 def test_limited_to_studies(archive: Archive):
     who = Identity("guest", "link", OPEN.scopes, frozenset({"1.1"}))
     assert [row["0020000D"]["Value"][0] for row in rows(ask(archive, "/studies", identity=who))] == ["1.1"]
@@ -178,7 +187,7 @@ def test_everything_of_an_instance_is_its_header(archive: Archive):
     assert found["00180050"] == {"vr": "DS", "Value": [2.5]}
     assert found["00081190"]["Value"] == [f"{BASE}/studies/1.1/series/1.1.1/instances/1.1.1.1"]
     assert found["00080005"]["Value"] == ["ISO_IR 192"]
-    assert "7FE00010" not in found
+    assert found["7FE00010"]["BulkDataURI"].startswith(BASE)
     assert "00080056" in found
 
 

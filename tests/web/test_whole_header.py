@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ def test_a_header_without_bulk_data(tmp_path: Path, syntax: str):
         put(archive, syntax=syntax, more=[(0x00091001, "UN", bytes(2000))])
         archive.flush()
         (located,) = locate(archive, instance="1.2.3")
-        found = read_header(located)
+        found = json.loads(read_header(located, "http://a/b"))
         assert found["00100010"]["Value"] == [{"Alphabetic": "Doe^Jane"}]
-        assert "7FE00010" not in found
-        assert "00091001" not in found
+        place = "http://a/b/studies/1.2.3.1/series/1.2.3.2/instances/1.2.3/bulkdata/"
+        assert found["7FE00010"]["BulkDataURI"] == place + "7FE00010"
+        assert found["00091001"]["BulkDataURI"] == place + "00091001"
 
 
 def test_what_belongs_to_a_level(tmp_path: Path):
@@ -31,12 +33,22 @@ def test_what_belongs_to_a_level(tmp_path: Path):
         put(archive)
         archive.flush()
         headers = WholeHeaders(archive)
-        assert "00081030" in headers.read(row, "study")
-        assert "00080060" not in headers.read(row, "study")
-        assert "00080060" in headers.read(row, "series")
-        assert "00280010" not in headers.read(row, "series")
-        assert headers.read({"0020000D": {"vr": "UI", "Value": ["9"]}}, "study") == {}
+        assert "00081030" in headers.read(row, "study", "")
+        assert "00080060" not in headers.read(row, "study", "")
+        assert "00080060" in headers.read(row, "series", "")
+        assert "00280010" not in headers.read(row, "series", "")
+        assert headers.read({"0020000D": {"vr": "UI", "Value": ["9"]}}, "study", "") == {}
         for name in visible(tmp_path):
             (tmp_path / name).unlink()
         with pytest.raises(DcmkitError):
-            headers.read(row, "series")
+            headers.read(row, "series", "")
+
+
+def test_who_knows_is_asked(tmp_path: Path):
+    row = {name: {"vr": "UI", "Value": [uid]} for name, uid in
+           (("0020000D", "1.2.3.1"), ("0020000E", "1.2.3.2"), ("00080018", "1.2.3"))}  # fmt: skip
+    with archive_in(tmp_path) as archive:
+        put(archive)
+        archive.flush()
+        headers = WholeHeaders(archive, lambda one, base_url: json.dumps({"of": one.instance, "at": base_url}).encode())
+        assert headers.read(row, "instance", "http://a") == {"of": "1.2.3", "at": "http://a"}

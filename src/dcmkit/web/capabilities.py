@@ -102,8 +102,7 @@ def page() -> Reply:
         f"default-src 'none'; connect-src 'self'; img-src blob:; script-src {_source(body, 'script')};"
         f" style-src {_source(body, 'style')}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    headers = (("Content-Security-Policy", policy), ("X-Content-Type-Options", "nosniff"),
-               ("Referrer-Policy", "no-referrer"))  # fmt: skip
+    headers = (("Content-Security-Policy", policy), ("Referrer-Policy", "no-referrer"))
     return Reply(200, body, "text/html; charset=utf-8", headers, make_etag(body), private=False)
 
 

@@ -39,6 +39,8 @@ Parameters = Sequence[tuple[str, str]]
 
 RESULTS_LIMIT = 10_000
 """Results of one response, unless the caller says otherwise; the rest can be asked for by pages."""
+SIZE_LIMIT = 64 << 20
+"""Bytes of the results of one response."""
 _PARAMETERS_LIMIT = 500
 _VALUE_LIMIT = 1 << 16
 _NAME_LIMIT = 256
@@ -189,7 +191,7 @@ def answer(
     query, limit = search.query, most if search.limit is None else min(search.limit, most)
     places = tuple(query.keys.index(keyword_of(tag)) for tag in _uids(query.level))
     rows: list[bytes] = []
-    found = 0
+    found = size = 0
     late = _Clock(_SEARCH_SECONDS)
     if limit:
         write = _writer(search.asked.fields, search.always, query.level, places, base_url).write
@@ -202,6 +204,9 @@ def answer(
                 for columns, keys in search.asked.sequences:
                     values = with_matching_items(values, columns, keys)
                 rows.append(write(values))
+                size += len(rows[-1])
+                if size > SIZE_LIMIT:
+                    raise too_large()
     if late.struck:
         raise _too_long()
     told = min(found, limit)
@@ -229,6 +234,11 @@ def count_matches(index: Index, search: Search, *, extra: Collection[str] = ()) 
 
 def _too_long() -> SearchTooLongError:
     return SearchTooLongError("the search takes too long", hint="ask for less: a name that begins, a range of dates")
+
+
+def too_large() -> SearchTooLongError:
+    """For results that are more than goes into one response (PS3.18 table 10.6.3-1)."""
+    return SearchTooLongError("the results are too large", hint="ask for them by pages, with limit and offset")
 
 
 def _count(index: Index, query: Query, extra: Collection[str]) -> int | None:

@@ -22,7 +22,7 @@ from dcmkit.web.search_cache import SearchCache
 if TYPE_CHECKING:
     from dcmkit.archive.store import Archive
     from dcmkit.web.exchange import Handler
-    from dcmkit.web.whole_header import WholeHeaders
+    from dcmkit.web.whole_header import JsonOf, WholeHeaders
 
 EVERYTHING_LIMIT = 1000
 """Results of one response when the whole headers are wanted, each of which is read from a file."""
@@ -91,10 +91,14 @@ class Searching:
         strict: refuse parameters that are not known; otherwise they are ignored, with a warning.
         no_match_status: of an answer without results: 200 with an empty list (as PS3.18 2026a 11.9.3 has it for
             worklists), or 204 (as earlier editions have it).
+        json_of: knows what an instance says, for who asks for everything; without it files are read.
     """
 
-    def __init__(self, archive: Archive, *, strict: bool = True, no_match_status: int = 200) -> None:
+    def __init__(
+        self, archive: Archive, *, strict: bool = True, no_match_status: int = 200, json_of: JsonOf | None = None
+    ) -> None:
         self._archive, self._strict, self._no_match_status = archive, strict, no_match_status
+        self._json_of = json_of
         self._cache = SearchCache()
         self._headers: WholeHeaders | None = None
 
@@ -147,7 +151,7 @@ class Searching:
             archive.index, search, request.base_url, extra=archive.keywords,
             most=EVERYTHING_LIMIT if whole else qido.RESULTS_LIMIT,
         )  # fmt: skip
-        rows = [self._whole(row, level) for row in found.rows] if whole else found.rows
+        rows = self._everything(found.rows, level, request.base_url) if whole else found.rows
         headers = [("Warning", qido.warning_header(request.base_url, text)) for text in found.warnings]
         if found.total is not None:
             headers.append(("X-Total-Count", str(found.total)))
@@ -172,15 +176,27 @@ class Searching:
             studies=request.identity.studies,
         )  # fmt: skip
 
-    def _whole(self, row: bytes, level: str) -> bytes:
-        """A result with all that its first instance says of it; without that where its file has gone."""
+    def _everything(self, rows: list[bytes], level: str, base_url: str) -> list[bytes]:
+        """Results with all that their first instances say of them."""
         if self._headers is None:
             from dcmkit.web.whole_header import WholeHeaders
 
-            self._headers = WholeHeaders(self._archive)
+            self._headers = WholeHeaders(self._archive, self._json_of)
+        made: list[bytes] = []
+        size = 0
+        for row in rows:
+            made.append(self._whole(self._headers, row, level, base_url))
+            size += len(made[-1])
+            if size > qido.SIZE_LIMIT:
+                raise qido.too_large()
+        return made
+
+    @staticmethod
+    def _whole(headers: WholeHeaders, row: bytes, level: str, base_url: str) -> bytes:
+        """One of them; what the index knows where its file has gone."""
         found = json.loads(row)
         try:
-            header = self._headers.read(found, level)
+            header = headers.read(found, level, base_url)
         except DcmkitError:
             return row
         for name, value in found.items():

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from dcmkit.archive.attributes import INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 from dcmkit.archive.located import Located, locate
 from dcmkit.archive.query import Query, select_values
+from dcmkit.dataset.json_header import PLACE, json_of_file
 
 if TYPE_CHECKING:
     from dcmkit.archive.store import Archive
 
+JsonOf = Callable[[Located, str], bytes]
+"""The object of DICOM JSON of an instance, for the URL of the service; as `read_header`."""
+
 _STUDY_UID, _SERIES_UID, _INSTANCE_UID = "0020000D", "0020000E", "00080018"
-_LONGEST = 1024
-"""Bytes of a value that is told; longer ones can be retrieved as bulk data."""
 _MODULES = {
     PATIENT: (
         "patient",
@@ -30,12 +35,16 @@ _MODULES = {
 
 
 class WholeHeaders:
-    """Reads them from the files of an archive."""
+    """Finds the instances of an archive that tell them.
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    Args:
+        json_of: knows what an instance says.
+    """
 
-    def read(self, row: dict[str, Any], level: str) -> dict[str, Any]:
+    def __init__(self, archive: Archive, json_of: JsonOf | None = None) -> None:
+        self._archive, self._json_of = archive, json_of or read_header
+
+    def read(self, row: dict[str, Any], level: str, base_url: str) -> dict[str, Any]:
         """What the first instance of a result says of the level and those above; of an instance, all of it.
 
         Args:
@@ -49,7 +58,7 @@ class WholeHeaders:
         located = self._first(*uids)
         if located is None:
             return {}
-        header = read_header(located)
+        header: dict[str, Any] = json.loads(self._json_of(located, base_url))
         if level == INSTANCE:
             return header
         wanted = _names(level)
@@ -66,22 +75,11 @@ class WholeHeaders:
         return next(iter(locate(self._archive, study, series, instance)), None)
 
 
-def read_header(located: Located) -> dict[str, Any]:
-    """An object's data set in DICOM JSON, without bulk data. Raises: InputError, InvalidDataSetError."""
-    from dcmkit.dataset.bulk_data import without_bulk_data
-    from dcmkit.dataset.elements import decode
-    from dcmkit.dataset.json_model import to_json
-    from dcmkit.dataset.part10 import FileHeader
-
-    file = FileHeader(located.sop_class_uid, located.instance, located.transfer_syntax_uid, located.offset,
-                      located.size - located.offset)  # fmt: skip
-    data_set = decode(*without_bulk_data(located.path, file))
-    long = [
-        tag for tag, element in data_set.items() if isinstance(element.value, bytes) and len(element.value) > _LONGEST
-    ]
-    for tag in long:
-        del data_set[tag]
-    return to_json(data_set)
+def read_header(one: Located, base_url: str) -> bytes:
+    """An object's data set in DICOM JSON, bulk data by reference. Raises: InputError, InvalidDataSetError."""
+    url = "/".join((base_url, "studies", one.study, "series", one.series, "instances", one.instance))
+    json_text = json_of_file(one.path, one.offset, one.transfer_syntax_uid)
+    return json_text.replace(PLACE, encode_basestring(url)[1:-1].encode("utf-8", "replace"))
 
 
 def _uid(row: dict[str, Any], name: str) -> str:
