@@ -118,7 +118,7 @@ def transactions(archive: Archive, destination: Destination, options: ServiceOpt
     metadata = Metadata(archive)
     everything: list[Route] = []
     parts = (
-        Searching(archive, strict=options.strict, no_match_status=options.no_match_status),
+        Searching(archive, strict=options.strict, no_match_status=options.no_match_status, json_of=metadata.json_of),
         Retrieving(archive),
         metadata,
         BulkData(archive),
