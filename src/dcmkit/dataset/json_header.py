@@ -13,6 +13,7 @@ sequences that is the tag of the sequence, the number of the item, counted from 
 from __future__ import annotations
 
 import os
+import re
 from binascii import b2a_base64
 from json import JSONEncoder
 from json.encoder import encode_basestring
@@ -40,6 +41,8 @@ from dcmkit.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_E
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+FORMAT = 1
+"""Another one when something is written in another way, so that what was kept is not mistaken for it."""
 PLACE = b"\0"
 """Stands for the URL of the instance: control characters are escaped in JSON."""
 THRESHOLD = 1024
@@ -67,6 +70,7 @@ _LEFT_OUT, _TEXT, _OTHER, _LONG, _STRANGE = range(5)
 _Header = tuple[int, str, int, int]
 """Tag, VR, length and one of the above."""
 _PLAIN = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
+_DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
 _dumps = JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 _head, _short, _word = Struct("<HH2sH").unpack_from, Struct("<HHL").unpack_from, Struct("<L").unpack_from
 
@@ -107,12 +111,29 @@ def json_of_file(path: str, offset: int, transfer_syntax_uid: str) -> bytes:
             if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
                 with mapped(file, offset, transfer_syntax_uid) as found:
                     return json_of(found.data, found.start, found.end, EXPLICIT_VR_LITTLE_ENDIAN, extra)
-            block = os.pread(file.fileno(), _BLOCK, offset)
+            file.seek(offset)
+            block = file.read(_BLOCK) or b""
             try:
                 return _quick(block, 0, size - offset, encoding_of(transfer_syntax_uid), extra)
             except _Stop:
                 with mapped(file, offset, transfer_syntax_uid) as found:
                     return json_of(found.data, found.start, found.end, transfer_syntax_uid, extra)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def data_set_of_file(path: str, offset: int, transfer_syntax_uid: str) -> tuple[DataSet, frozenset[int]]:
+    """The decoded data set of a file, as `skeleton` gives it. Raises: as `json_of_file`."""
+    try:
+        with (
+            open(path, "rb", buffering=0) as file,
+            mapped(file, offset, transfer_syntax_uid) as (data, start, end, _),
+        ):
+            view = memoryview(data)
+            try:
+                return skeleton(data, start, end, guess(view, start, end, encoding_of(transfer_syntax_uid)))
+            finally:
+                view.release()
     except (OSError, ValueError) as error:
         raise InputError(f"the file cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -272,6 +293,17 @@ def _joined(found: dict[int, str], extra: Mapping[int, str]) -> bytes:
     return f"{{{text}}}".encode("utf-8", "replace")
 
 
+def _number(text: str, vr: str) -> str:
+    """A decimal or whole number as the model has it; "" where that takes thought."""
+    text = text.strip(" \0")
+    if len(text) < 16 and text.isascii():
+        if text.removeprefix("-").isdigit():
+            return str(int(text))
+        if vr == "DS" and _DECIMAL.fullmatch(text):
+            return repr(float(text))
+    return ""
+
+
 def _placed(text: str) -> str:
     """JSON with `PLACE` as it is; no text within a string looks like this, since its quotation marks are escaped."""
     return text.replace('"BulkDataURI":"\\u0000', '"BulkDataURI":"\0') if "\\u0000" in text else text
@@ -413,7 +445,7 @@ class _Writer:
             text = text.rstrip(" \0")
         else:
             text = text.strip(" \0")
-            if "\\" in text and (vr not in _PLAIN or not all(one.strip(" \0") for one in text.split("\\"))):
+            if "\\" in text and (vr == "PN" or not all(one.strip(" \0") for one in text.split("\\"))):
                 return ""
         if not text:
             return f'"{tag:08X}":{{"vr":"{vr}"}}'
@@ -424,8 +456,8 @@ class _Writer:
                 else ""
             )
         if vr in ("IS", "DS"):
-            plain = text.isdigit() and len(text) < 16
-            return f'"{tag:08X}":{{"vr":"{vr}","Value":[{int(text)}]}}' if plain else ""
+            values = ",".join([_number(one, vr) or "?" for one in text.split("\\")])
+            return "" if "?" in values else f'"{tag:08X}":{{"vr":"{vr}","Value":[{values}]}}'
         if "\\" in text and vr not in SINGLE_VRS:
             values = ",".join([encode_basestring(one.strip(" \0")) for one in text.split("\\")])
         else:
