@@ -77,3 +77,9 @@ def test_the_retrieve_url_stands_where_its_tag_does():
     found = written(fields, ('1.2"', "A"), base_url='http://x/"y', places=(0,))
     assert list(found) == ["00080050", "00081190", "0020000D"]
     assert found["00081190"]["Value"] == ['http://x/"y/studies/1.2"']
+
+
+@pytest.mark.parametrize(("tag", "vr"), [(0x00100010, "PN"), (0x00080008, "CS"), (0x0020000D, "UI")])
+@given(value=st.text(alphabet='aß^=\\"\n\u65e5 ', min_size=1, max_size=12))
+def test_several_values_and_names_as_the_model_has_them(tag, vr, value):
+    assert written([Field(tag, vr, 0)], (value,)) == to_json({tag: Element(vr, value)})

@@ -70,11 +70,25 @@ def _step(field: Field) -> Callable[[Row], str]:
             value = row[column]
             if not value:
                 return ""
-            if type(value) is str and (single or "\\" not in value):
+            if type(value) is not str:
+                return f"{begin}{_value(tag, vr, str(value))}]}}"
+            if single or "\\" not in value:
                 return f"{begin}{encode_basestring(value)}]}}"
-            return f"{begin}{_value(tag, vr, str(value))}]}}"
+            several = [encode_basestring(one) if one else "null" for one in value.split("\\")]  # PS3.18 F.2.5
+            return f"{begin}{','.join(several)}]}}"
 
         return of_text
+    if vr == "PN":
+
+        def of_name(row: Row) -> str:
+            value = row[column]
+            if not value:
+                return ""
+            if type(value) is str and "\\" not in value and "=" not in value:
+                return f'{begin}{{"Alphabetic":{encode_basestring(value)}}}]}}'
+            return f"{begin}{_value(tag, vr, str(value))}]}}"
+
+        return of_name
 
     def of_any(row: Row) -> str:
         value = row[column]
