@@ -116,7 +116,8 @@ def test_operations_are_what_routes_say():
     assert search["security"][0] == {"basic": []}
     store = api["paths"]["/studies"]["post"]
     assert set(store["requestBody"]["content"]) == {'multipart/related; type="application/dicom"', "application/dicom"}
-    assert set(store["responses"]["409"]["content"]) == {"application/dicom+json"}
+    assert set(store["responses"]["409"]["content"]) == {"application/dicom+json", "application/problem+json"}
+    assert set(store["responses"]["403"]["content"]) == {"application/problem+json"}
     assert set(store["responses"]["202"]["content"]) == {"application/dicom+json"}
     assert "304" not in store["responses"]
     gone = api["paths"]["/studies/{study}"]["delete"]["responses"]

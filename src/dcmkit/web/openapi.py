@@ -159,12 +159,14 @@ def _responses(route: Route) -> Json:
     for status in _ERRORS if route.scopes else ():
         found.setdefault(status, {"description": _MEANINGS[status]})
     for status, answer in found.items():
-        # a store request that stores nothing says so as one that does (PS3.18 10.5.3.2)
-        if status == 200 or (200 < status < 300 and status != 204) or (status == 409 and route.tag == "Store"):
-            if route.produces:
-                answer["content"] = {name: _content(name, route) for name in route.produces}
-        elif status >= 400:
-            answer["content"] = _problem()
+        content: Json = {}
+        # a store request of which nothing is stored is answered as others are (PS3.18 10.5.3.2)
+        if status in (200, 201, 202, 203, 206) or (status in (400, 409) and route.tag == "Store"):
+            content = {name: _content(name, route) for name in route.produces}
+        if status >= 400:
+            content |= _problem()
+        if content:
+            answer["content"] = content
     responses: Json = {str(status): found[status] for status in sorted(found)}
     responses["default"] = {"description": "Something else went wrong.", "content": _problem()}
     return responses
