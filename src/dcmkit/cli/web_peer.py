@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 from urllib.parse import quote, unquote
 
+from dcmkit.cli.startup import deferred, stand_in
 from dcmkit.errors import InputError, UsageError
 from dcmkit.logs import get_logger
 from dcmkit.settings import Settings, Shortcut, option
@@ -195,6 +196,7 @@ def peer_of(text: str, settings: WebPeerSettings, configuration: Configuration) 
         UsageError: it is no URL, there is no such node, or the settings cannot be.
         InputError: the password cannot be asked for.
     """
+    import_client()
     from dcmkit.web.http_url import parse_url
 
     url = configuration.web_node(text[1:]).url if text.startswith("@") else text
@@ -209,6 +211,12 @@ def peer_of(text: str, settings: WebPeerSettings, configuration: Configuration) 
     if settings.insecure and parsed.origin.scheme == "https":
         log.warning("the certificate of %s is not checked: who is on the way can read and change all", parsed.origin)
     return WebPeer(url, _auth(settings, bool(parsed.user)), options_of(settings))
+
+
+def import_client() -> None:
+    """Import the HTTP client without `ssl`, which takes long and only https needs; it comes when it is first used."""
+    with deferred(stand_in("ssl")):
+        import dcmkit.web.http_client  # noqa: F401
 
 
 def options_of(settings: WebPeerSettings) -> Options:

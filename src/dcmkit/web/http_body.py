@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import ssl
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,7 +87,7 @@ def _send_small(connection: socket.socket, pieces: list[bytes | memoryview], tim
 
 
 def _send_bytes(connection: socket.socket, data: bytes | memoryview, timeout: float) -> None:
-    if isinstance(connection, ssl.SSLSocket):
+    if type(connection) is not socket.socket:  # TLS; `ssl` itself is not looked at: it takes a while to import
         connection.sendall(data)
         return
     view = memoryview(data)
@@ -103,7 +102,7 @@ def _send_range(connection: socket.socket, piece: FileRange, timeout: float) -> 
     except OSError as error:
         raise FileChangedError(f"the file cannot be read any more: {error.strerror}", piece.path) from None
     try:
-        if _SENDFILE is not None and not isinstance(connection, ssl.SSLSocket):
+        if _SENDFILE is not None and type(connection) is socket.socket:
             _send_file(connection, descriptor, piece, timeout)
         else:
             _send_read(connection, descriptor, piece, timeout)

@@ -26,7 +26,7 @@ from dcmkit.services.sending import File, Sent, lost
 from dcmkit.uids import is_uid
 from dcmkit.web.http_body import FileChangedError, FileRange, length_of
 from dcmkit.web.http_response import HttpStatusError
-from dcmkit.web.multipart import content_type, lay_out
+from dcmkit.web.multipart_writing import content_type, lay_out
 from dcmkit.web.stow_answer import NOTHING, Failure, StoreAnswer, describe_reason, parse_answer
 
 if TYPE_CHECKING:

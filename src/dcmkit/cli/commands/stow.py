@@ -97,10 +97,10 @@ def command(
     be reached is asked again (--retries), after the time it names or one that doubles; a request that is too large for
     it is halved. Objects stored twice do no harm.
     """
+    peer = peer_of(server, build(WebPeerSettings), invocation().configuration)
     from dcmkit.web.stow_client import Limits
     from dcmkit.web.stow_jobs import StowJobs
 
-    peer = peer_of(server, build(WebPeerSettings), invocation().configuration)
     target = _target(peer, study)
     retry = build(RetrySettings)
     limits = Limits(batch, _bytes(batch_bytes), retry.retries + 1, delay=retry.retry_delay)
