@@ -7,10 +7,12 @@ anything is allocated for it.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dcmkit.errors import InputError, UnsupportedSyntaxError, UsageError
+from dcmkit.errors import InputError, OutputError, UnsupportedSyntaxError, UsageError
 
 if TYPE_CHECKING:
     from dcmkit.pixels.image_file import ImageFile
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 Parameters = Sequence[tuple[str, str]]
 """Names and values of a query string, decoded, in their order."""
 
-JPEG, PNG, GIF, WEBP = "image/jpeg", "image/png", "image/gif", "image/webp"
-MEDIA_TYPES = (JPEG, PNG, GIF, WEBP)
+JPEG, PNG, GIF, WEBP, JPEG_XL = "image/jpeg", "image/png", "image/gif", "image/webp", "image/jxl"
+MEDIA_TYPES = (JPEG, PNG, GIF, WEBP, JPEG_XL)
 """What frames are rendered as, the default first (PS3.18 table 8.7.4-1)."""
 
 QUALITY = 90
@@ -33,6 +35,9 @@ PICTURE_LIMIT = 1 << 25
 """Pixels of a viewport: an 8K display."""
 FRAME_LIMIT = 1 << 27
 """Pixels of a frame that is rendered."""
+_LARGE_FRAME = 1 << 25
+_LARGE = threading.Lock()
+"""Frames so large are rendered one after the other: several at once would take gigabytes."""
 
 PATIENT, TECHNIQUE = "patient", "technique"
 ICC_PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
@@ -403,6 +408,42 @@ def render_frame(
         InvalidDataSetError: the image is damaged.
         UnsupportedSyntaxError: it cannot be rendered so (406).
     """
+    require_renderable(image, frame, media_type)
+    picture, profile = picture_of(image, frame, wanted, state, decode)
+    encoded = encode_picture(picture, media_type, wanted.quality)
+    if profile:
+        from dcmkit.web.color_profiles import embedded
+
+        encoded = embedded(encoded, media_type, profile)
+    return encoded
+
+
+def render_animation(
+    image: ImageFile,
+    frames: Sequence[int],
+    wanted: RenderingParameters,
+    *,
+    state: PresentationState | None = None,
+    decode: Decoder | None = None,
+) -> bytes:
+    """Frames as a GIF that moves, each as long as the object says. Raises: as `render_frame`."""
+    for frame in (*frames[:1], *frames[-1:]):
+        require_renderable(image, frame, GIF)
+    from dcmkit.pixels.pictures import encode_animation
+    from dcmkit.pixels.render import frame_delays
+
+    def picture(frame: int) -> Any:
+        found, profile = picture_of(image, frame, wanted, state, decode)
+        if profile:
+            raise UsageError(f"{GIF} is written without an ICC profile", hint="iccprofile=no, or another media type")
+        return found
+
+    delays = frame_delays(image)
+    return encode_animation(map(picture, frames), [delays[frame] for frame in frames])
+
+
+def require_renderable(image: ImageFile, frame: int, media_type: str) -> None:
+    """Raises: UnsupportedSyntaxError, InputError: as `render_frame`, before anything is decoded."""
     described = image.description
     if media_type not in MEDIA_TYPES:
         raise UnsupportedSyntaxError(f"images cannot be rendered as {_short(media_type)}", hint=", ".join(MEDIA_TYPES))
@@ -412,12 +453,24 @@ def render_frame(
         raise InputError(f"there is no frame {frame + 1}, only {image.number_of_frames}")
     if described.rows * described.columns > FRAME_LIMIT:
         raise UnsupportedSyntaxError(f"a frame of {described.columns} by {described.rows} pixels is too large for this")
-    from dcmkit.pixels.pictures import encode_rendered
+
+
+def picture_of(
+    image: ImageFile,
+    frame: int,
+    wanted: RenderingParameters,
+    state: PresentationState | None = None,
+    decode: Decoder | None = None,
+) -> tuple[Any, bytes]:
+    """One frame as an array, and its ICC profile or b"". Raises: as `render_frame`."""
     from dcmkit.pixels.render import render
 
     if decode is None:
         from dcmkit.pixels.guard import decode_guarded as decode
-    picture = render(image, frame, rendering_of(image, wanted, state), decode=decode)
+    described = image.description
+    assert described is not None
+    with _LARGE if described.rows * described.columns > _LARGE_FRAME else nullcontext():
+        picture = render(image, frame, rendering_of(image, wanted, state), decode=decode)
     profile = b""
     if wanted.icc_profile != "no":
         from dcmkit.web.color_profiles import with_profile
@@ -427,9 +480,21 @@ def render_frame(
         from dcmkit.web.annotation import annotated
 
         picture = annotated(picture, image, wanted.annotation)
-    encoded = encode_rendered(picture, media_type, wanted.quality)
-    if profile:
-        from dcmkit.web.color_profiles import embedded
+    return picture, profile
 
-        encoded = embedded(encoded, media_type, profile)
-    return encoded
+
+def encode_picture(picture: Any, media_type: str, quality: int = QUALITY) -> bytes:
+    """A picture of 8 bits as a file. Raises: UsageError, OutputError, UnsupportedSyntaxError."""
+    if media_type != JPEG_XL:
+        from dcmkit.pixels.pictures import encode_rendered
+
+        return encode_rendered(picture, media_type, quality)
+    import imagecodecs
+
+    if not imagecodecs.JPEGXL.available:
+        raise UnsupportedSyntaxError("JPEG XL cannot be written: imagecodecs was built without libjxl")
+    distance = 0.1 + (100 - quality) * 0.09 if quality < 100 else 0.0  # as libjxl has it from quality 30 on
+    try:
+        return bytes(imagecodecs.jpegxl_encode(picture, effort=3, distance=distance, lossless=quality == 100))
+    except (RuntimeError, ValueError) as error:
+        raise OutputError(f"the image could not be encoded as {media_type}: {error}") from None
