@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dcmkit.archive import disk
 from dcmkit.archive.filing import Stored as Filed
+from dcmkit.dataset.part10 import FileHeader
 from dcmkit.errors import DcmkitError, InvalidDataSetError, NetworkError
 from dcmkit.logs import INFO, get_logger
 from dcmkit.uids import is_uid
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from dcmkit.archive.batch import Batch, Outcome
     from dcmkit.services.storage import Destination
     from dcmkit.web.exchange import Reply, Request
+    from dcmkit.web.stow_assembly import Parts
 
 log = get_logger("web")
 
@@ -170,7 +173,39 @@ class Storing:
         upload.end(arrival)
 
     def _assembled(self, upload: Upload, request: Request, media_type: str, boundary: str) -> None:
-        raise UnsupportedMediaTypeError(f"{media_type} cannot be stored")
+        """Metadata with bulk data (PS3.18 10.5.2): nothing can be stored before all of it is there."""
+        from dcmkit.web.stow_assembly import Parts
+
+        parts = Parts(self._destination, media_type)
+        try:
+            if boundary:
+                self._collect(parts, request, boundary)
+            else:
+                parts.begin(None)
+                for block in request.body:
+                    parts.write(memoryview(block))
+                parts.end()
+            for found in parts.objects():
+                upload.put(found, parts)
+            upload.settle()
+        finally:
+            parts.close()
+
+    def _collect(self, parts: Parts, request: Request, boundary: str) -> None:
+        reader = MultipartReader(boundary, self._limits)
+        for block in request.body:
+            for event in reader.feed(block):
+                if isinstance(event, PartData):
+                    parts.write(event.view)
+                elif isinstance(event, PartBegan):
+                    if event.is_encoded:
+                        raise MultipartError("a part that is encoded as text")
+                    parts.begin(event)
+                elif isinstance(event, PartEnded):
+                    if not event.as_claimed:
+                        raise MultipartError("a part has another length than it says")
+                    parts.end()
+        reader.close()
 
 
 class Upload:
@@ -214,6 +249,24 @@ class Upload:
         self.outcomes.append(Stored("", ""))
         if len(self._waiting) >= TOGETHER:
             self.settle()
+
+    def put(self, found: object, parts: Parts) -> None:
+        """An object that came as metadata, with bulk data elsewhere."""
+        from dcmkit.web.stow_assembly import assemble, identified
+
+        arrival = self.begin()
+        try:
+            assembled = assemble(found, parts)
+            arrival.begin(assembled.header)
+            for piece in assembled.pieces:
+                arrival.write(memoryview(piece))
+        except OSError as error:
+            arrival.fail(disk.output_error(error))
+        except DcmkitError as error:
+            arrival.fail(error)
+        if arrival.header is None:
+            arrival.header = FileHeader(*identified(found), "", 0, 0)
+        self.end(arrival)
 
     def refuse(self, error: DcmkitError) -> None:
         """The rest of the body is no object."""
