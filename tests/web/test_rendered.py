@@ -212,7 +212,7 @@ def test_video_as_it_is(archive: Archive, rendered: Rendered) -> None:
 
 def put_document(archive: Archive, content: bytes, sop_class: str, mime: bytes) -> None:
     more = [(0x00420011, "OB", content + b"\0" * (len(content) % 2)), (0x00420012, "LO", mime)]
-    pixels = [tag for tag in (0x00280010, 0x00280011, 0x7FE00010)]
+    pixels = [0x00280010, 0x00280011, 0x7FE00010]
     put(archive, INSTANCE, image(INSTANCE, more=more, without=pixels, sop_class=sop_class), sop_class=sop_class)
     archive.flush()
 

@@ -62,6 +62,38 @@ class Door(Protocol):
         """A path nobody else uses."""
 
 
+class Copies:
+    """De-identified copies of files; several threads may make some at a time.
+
+    Args:
+        door: where a copy may wait.
+        how: what is done with them.
+    """
+
+    def __init__(self, door: Door, how: Anonymization) -> None:
+        self._results = _Results(door)
+        self._worker = Worker(Job(how.plan, how.pseudonyms, self._results, how.rules, verify=how.verify, guarded=True))
+
+    def make(self, path: str) -> tuple[UnnamedFile, str]:
+        """What becomes of a file, which whoever takes it closes, and its new SOP Instance UID.
+
+        Raises:
+            NotAnonymizedError: it cannot be made safe.
+            OutputError: it cannot be written.
+        """
+        try:
+            done = self._worker(path)
+            result = self._results.take()
+        except BaseException:
+            self._results.discard()
+            raise
+        if result is None or done.status != WRITTEN:
+            if result is not None:
+                result.close()
+            raise NotAnonymizedError(done.reason) if done.status == QUARANTINED else OutputError(done.reason)
+        return result, done.sop_instance_uid
+
+
 class Anonymizing:
     """A `Destination` before another.
 
@@ -78,9 +110,8 @@ class Anonymizing:
 
     def __init__(self, inner: Destination, door: Door, how: Anonymization) -> None:
         self._inner, self._door = inner, door
-        self._results = _Results(door)
+        self._copies = Copies(door, how)
         self._anonymizer = Anonymizer(how.plan, how.pseudonyms, rules=how.rules)
-        self._worker = Worker(Job(how.plan, how.pseudonyms, self._results, how.rules, verify=how.verify, guarded=True))
 
     @property
     def layout(self) -> Layout:
@@ -113,18 +144,10 @@ class Anonymizing:
             NotAnonymizedError: it cannot be made safe.
             DcmkitError: it cannot be stored.
         """
-        try:
-            done = self._worker(original.path)
-            result = self._results.take()
-        except BaseException:
-            self._results.discard()
-            raise
-        if result is None or done.status != WRITTEN:
-            self._results.discard()
-            raise NotAnonymizedError(done.reason) if done.status == QUARANTINED else OutputError(done.reason)
+        result, told = self._copies.make(original.path)
         try:
             new_uid = self._anonymizer.new_uid(_SOP_INSTANCE_UID, sop_instance_uid)
-            return self._store(result, sop_class_uid, new_uid), done.sop_instance_uid
+            return self._store(result, sop_class_uid, new_uid), told
         finally:
             result.close()
 
