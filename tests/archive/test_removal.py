@@ -252,7 +252,7 @@ def test_killed_at_any_step_and_finished_by_the_next_start(root: Path, monkeypat
 
 def test_the_removals_of_the_living_are_left_to_them(archive: Archive, root: Path, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as patched:
-        patched.setattr(removal, "_carry_out", lambda archive, rows: Removed(0, 0, 0))
+        patched.setattr(removal, "_carry_out", lambda *_: Removed(0, 0, 0))
         remove(archive, FIRST)
     assert going(archive) == 2
     with archive_in(root):
@@ -266,11 +266,11 @@ def test_what_cannot_be_finished_does_not_keep_an_archive_closed(root: Path, mon
     archive = archive_in(root).open()
     fill(archive)
     with monkeypatch.context() as patched:
-        patched.setattr(removal, "_carry_out", lambda archive, rows: Removed(0, 0, 0))
+        patched.setattr(removal, "_carry_out", lambda *_: Removed(0, 0, 0))
         remove(archive, FIRST)
     die(archive)
 
-    def fail(archive: Archive, row: object) -> bool:
+    def fail(*_: object) -> bool:
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(removal, "_unlink", fail)
@@ -284,7 +284,7 @@ def test_what_cannot_be_finished_does_not_keep_an_archive_closed(root: Path, mon
 def test_a_file_that_is_going_is_no_duplicate(archive: Archive, root: Path, monkeypatch: pytest.MonkeyPatch):
     """Success without a write must not be answered for a file whose removal is decided."""
     with monkeypatch.context() as patched:
-        patched.setattr(removal, "_carry_out", lambda archive, rows: Removed(0, 0, 0))
+        patched.setattr(removal, "_carry_out", lambda *_: Removed(0, 0, 0))
         remove(archive, FIRST)
     assert put(archive, "1.2.1", study="1.3.1", series="1.4.1").outcome == "stored"
     archive.flush()

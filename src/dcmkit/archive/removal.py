@@ -6,18 +6,25 @@ What a killed process left is finished by the next `Archive.open`: every step ma
 
 An object that comes meanwhile is never answered with Success for a file that is going: `Filing` looks at the table
 first and at the file afterwards, so whatever it finds, the decision to remove came after the answer, or it stores anew.
+
+What goes into the trash (`trash.py`) goes the same way, but is moved instead of unlinked; what was written down says
+where to.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sqlite3
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from dcmkit.archive import disk
 from dcmkit.archive.attributes import INSTANCE
+from dcmkit.archive.directories import OWN
 from dcmkit.archive.index import Unchanged
 from dcmkit.archive.matching import Parameter
 from dcmkit.archive.planning import plan
@@ -32,6 +39,10 @@ if TYPE_CHECKING:
 log = get_logger("archive")
 
 BATCH = 500
+TRASH = "trash"
+"""The directory, in that which is the archive's own, of what can be had back."""
+_INTO = ">"
+"""Between the slot of whoever removes and the folder of the trash that files go to."""
 
 _WRITE_DOWN = (
     "INSERT OR REPLACE INTO removal (directory, name, instance, size, mtime_ns, owner)"
@@ -102,9 +113,16 @@ def finish(archive: Archive) -> int:
     incoming = os.path.dirname(archive.slot().path)
     with archive.index.reading() as connection:
         rows = connection.execute("SELECT instance, directory, name, size, mtime_ns, owner FROM removal").fetchall()
-    left = [Unchanged(*row[:5]) for row in rows if not os.path.isdir(os.path.join(incoming, row[5]))]
-    for at in range(0, len(left), BATCH):
-        _carry_out(archive, left[at : at + BATCH])
+    left: list[tuple[str, Unchanged]] = []
+    for *row, owner in rows:
+        slot, _, into = owner.partition(_INTO)
+        if not os.path.isdir(os.path.join(incoming, slot)):
+            left.append((into, Unchanged(*row)))
+    left.sort()
+    for into, group in groupby(left, key=lambda one: one[0]):
+        found = [row for _, row in group]
+        for at in range(0, len(found), BATCH):
+            _carry_out(archive, found[at : at + BATCH], into)
     if left:
         log.warning("a process was killed while it removed objects: %d of them are removed now", len(left))
     return len(left)
@@ -122,16 +140,27 @@ def _remove(archive: Archive, source: str, parameters: Iterable[Parameter], keep
         batch = list(zip(part[::3], part[1::3], part[2::3], strict=True))
         try:
             with locked(archive.lock_path):
-                done = _remove_batch(archive, batch, keep_files)
+                done = remove_batch(archive, batch, keep_files=keep_files)
         except OSError as error:
             raise disk.output_error(error) from None
         total = total.plus(done)
     return total
 
 
-def _remove_batch(archive: Archive, batch: list[tuple[int, int, int]], keep_files: bool) -> Removed:
-    """One batch, of row numbers with size and modification time: what has changed since is left alone."""
-    owner = os.path.basename(archive.slot().path)
+def remove_batch(
+    archive: Archive, batch: Sequence[tuple[int, int, int]], *, keep_files: bool = False, into: str = ""
+) -> Removed:
+    """One batch, of row numbers with size and modification time; the archive's lock is held.
+
+    What has changed since is left alone.
+
+    Args:
+        into: the folder of the trash that files are moved to; "" where they go for good.
+
+    Raises:
+        OutputError: a file or row cannot be removed.
+    """
+    owner = os.path.basename(archive.slot().path) + (f"{_INTO}{into}" if into else "")
 
     def begin(connection: sqlite3.Connection) -> list[Unchanged]:
         rows: list[Unchanged] = []
@@ -145,18 +174,23 @@ def _remove_batch(archive: Archive, batch: list[tuple[int, int, int]], keep_file
     rows = archive.index.write(begin)
     if keep_files:
         return Removed(archive.index.write(lambda connection: archive.index.remove_unchanged(connection, rows)), 0, 0)
-    return _carry_out(archive, rows)
+    return _carry_out(archive, rows, into)
 
 
-def _carry_out(archive: Archive, rows: list[Unchanged]) -> Removed:
-    """Unlink what was written down, then let the rows go. Raises: OutputError, after all that could be done was."""
+def _carry_out(archive: Archive, rows: list[Unchanged], into: str = "") -> Removed:
+    """Unlink or move what was written down, then let the rows go.
+
+    Raises:
+        OutputError: after all that could be done was.
+    """
+    folder = folder_of(archive, into) if into else ""
     gone: list[Unchanged] = []
     kept: list[Unchanged] = []
     files = size = 0
     error: OutputError | None = None
     for row in rows:
         try:
-            unlinked = not os.path.isabs(row.directory) and _unlink(archive, row)
+            unlinked = not os.path.isabs(row.directory) and _unlink(archive, row, folder)
         except _ChangedError:
             kept.append(row)
         except OSError as failure:
@@ -166,6 +200,8 @@ def _carry_out(archive: Archive, rows: list[Unchanged]) -> Removed:
             gone.append(row)
             files, size = files + unlinked, size + (row.size if unlinked else 0)
     try:
+        if folder and files and archive.settings.durability == "full":
+            disk.sync_directory(folder)
         _leave_directories(archive, {row.directory for row in gone})
     except OSError as failure:  # the names might come back in a power cut: what was written down stays until then
         raise disk.output_error(failure) from None
@@ -187,18 +223,45 @@ class _ChangedError(Exception):
     """The file is not the one that was to be removed."""
 
 
-def _unlink(archive: Archive, row: Unchanged) -> bool:
-    """Whether there was a file, which is gone now. Raises: _ChangedError, OSError."""
+def folder_of(archive: Archive, into: str) -> str:
+    """The path of a folder of the trash."""
+    return os.path.join(archive.root, OWN, TRASH, into)
+
+
+def _unlink(archive: Archive, row: Unchanged, folder: str) -> bool:
+    """Whether there was a file, which is gone now, or in `folder`. Raises: _ChangedError, OSError."""
     directory = archive.directories.absolute(row.directory)
     path = os.path.join(directory, row.name)
     try:
         facts = os.lstat(path)
         if (facts.st_size, facts.st_mtime_ns) != (row.size, row.mtime_ns) or not archive.directories.holds(directory):
             raise _ChangedError
-        os.unlink(path)
+        if folder:
+            _move(path, folder, f"{row.number}.dcm")
+        else:
+            os.unlink(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def _move(path: str, folder: str, name: str) -> None:
+    """Into the trash; over file systems, where part of the archive lies in another one. Raises: OSError."""
+    os.makedirs(folder, exist_ok=True)
+    target = os.path.join(folder, name)
+    try:
+        os.replace(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copy2(path, target + ".part")
+        fd = os.open(target + ".part", os.O_RDWR)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(target + ".part", target)
+        os.unlink(path)
 
 
 def _leave_directories(archive: Archive, relatives: set[str]) -> None:
