@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import threading
 from typing import TYPE_CHECKING, ClassVar, TypeVar
-from urllib.parse import quote, unquote
 
 from dcmkit.cli.startup import deferred, stand_in
 from dcmkit.errors import InputError, UsageError
@@ -29,6 +28,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type"})
 _UID = re.compile(r"[0-9][0-9.]{0,63}")
 _NO_PROXY = "none"
+_SELDOM = ("ssl", "ipaddress", "email.header", "calendar", "datetime")
 
 
 def header_text(text: str) -> str:
@@ -156,6 +156,8 @@ class WebPeer:
             segments: of the path; they are escaped here.
             query: encoded; what the URL itself has comes before it.
         """
+        from urllib.parse import quote
+
         path = "/".join([self._root, *(quote(segment, safe="") for segment in segments)]) or "/"
         both = "&".join(part for part in (self._query.removeprefix("?"), query) if part)
         return f"{path}?{both}" if both else path
@@ -176,6 +178,8 @@ class WebPeer:
 
 def split_resource(path: str) -> tuple[str, tuple[str, ...]]:
     """The path of a service, without a slash at its end, and what is named below it (PS3.18 Table 8.2-1)."""
+    from urllib.parse import unquote
+
     segments = path.rstrip("/").split("/")
     for position, segment in enumerate(segments):
         below = segments[position + 1 :]
@@ -214,8 +218,11 @@ def peer_of(text: str, settings: WebPeerSettings, configuration: Configuration) 
 
 
 def import_client() -> None:
-    """Import the HTTP client without `ssl`, which takes long and only https needs; it comes when it is first used."""
-    with deferred(stand_in("ssl")):
+    """Import the HTTP client without modules that take long and are seldom needed; they come when they are first used.
+
+    Those are `ssl`, for https only, and what the standard library's parser of headers can do beyond what answers need.
+    """
+    with deferred(*map(stand_in, _SELDOM)):
         import dcmkit.web.http_client  # noqa: F401
 
 
