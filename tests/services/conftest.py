@@ -10,4 +10,4 @@ from dcmkit.services import server
 @pytest.fixture(autouse=True)
 def untuned(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests goes on after the service."""
-    monkeypatch.setattr(server, "_tune", lambda: None)
+    monkeypatch.setattr(server, "tune", lambda: None)

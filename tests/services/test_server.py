@@ -305,7 +305,7 @@ def test_the_process_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource")
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        server._tune()
+        server.tune()
         assert sys.getswitchinterval() < interval
         assert gc.get_freeze_count() > 0
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == limit[1]

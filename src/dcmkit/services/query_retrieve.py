@@ -10,7 +10,7 @@ from dcmkit.archive.quota import Quota
 from dcmkit.archive.store import Archive
 from dcmkit.errors import OutputDirectoryError, UsageError
 from dcmkit.logs import get_logger
-from dcmkit.services.access import Guarded, MoveTargets, RestrictedEntity, Served
+from dcmkit.services.access import Guarded, MoveTargets, RestrictedEntity, Rights, Served
 from dcmkit.services.application_entity import ApplicationEntities
 from dcmkit.services.find import FindSCP
 from dcmkit.services.models import MODELS, Model
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dcmkit.services.anonymizing import Anonymization
     from dcmkit.services.application_entity import Service
     from dcmkit.services.forwarding import Forwarder
+    from dcmkit.services.server import Companion
     from dcmkit.services.storage import Destination
     from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings
 
@@ -62,6 +63,26 @@ class Offer(NamedTuple):
     timezone: str = ""
 
 
+class Beside(NamedTuple):
+    """Another service over one of the archives.
+
+    Attributes:
+        make: makes it over an archive; told what objects go through on their way in, and what its AE title may do.
+        ae_title: whose archive; "" for the first one's.
+    """
+
+    make: Callable[[Archive, Destination, Rights], Companion]
+    ae_title: str = ""
+
+    def one_of(self, served: Sequence[Served]) -> Served:
+        """Whose archive it is. Raises: UsageError."""
+        for one in served:
+            if self.ae_title in ("", one.ae_title):
+                return one
+        titles = ", ".join(one.ae_title for one in served)
+        raise UsageError(f"no AE title {self.ae_title} is served here", hint=f"there are {titles}")
+
+
 def serve_archives(
     port: int,
     served: Sequence[Served],
@@ -74,6 +95,7 @@ def serve_archives(
     any_title: bool = False,
     forwards: Forwards | None = None,
     anonymization: Anonymization | None = None,
+    beside: Beside | None = None,
     on_ready: Callable[[Listener], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -88,6 +110,7 @@ def serve_archives(
         any_title: the first of `served` answers under every other title too.
         forwards: where what is stored goes next.
         anonymization: what is done with it before it is stored.
+        beside: another service over the archive of one of them.
         on_ready: as for `server.serve`.
 
     Raises:
@@ -108,8 +131,13 @@ def serve_archives(
     default = entities[served[0].ae_title] if any_title else None
     for store in archives.values():
         take_over(store)
+    companion = None
+    if beside is not None:
+        one = beside.one_of(served)
+        companion = beside.make(archives[_place(one)], doors[_place(one)], one.rights)
     stores = list(archives.values())
-    serve(port, listener, association, ApplicationEntities(entities, default), stores, forwarders, on_ready=on_ready)
+    ae = ApplicationEntities(entities, default)
+    serve(port, listener, association, ae, stores, forwarders, companion=companion, on_ready=on_ready)
 
 
 def _place(served: Served) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dcmkit.logs import get_logger
@@ -14,11 +14,11 @@ from dcmkit.services.verification import VerificationSCP
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dcmkit.archive.store import Archive
     from dcmkit.net.association import Association
-    from dcmkit.net.listener import Dispatcher
+    from dcmkit.net.listener import Closable, Dispatcher
     from dcmkit.protocol.negotiation import AcceptedContexts
     from dcmkit.protocol.pdu import AssociateAC, AssociateRJ, AssociateRQ
     from dcmkit.services.anonymizing import Anonymization
@@ -37,6 +37,46 @@ class Entities(Protocol):
 
     def serve(self, association: Association) -> None:
         """Answer every message of an association until it ends."""
+
+
+class Processes(NamedTuple):
+    """How worker processes live with archives that were opened before they were forked.
+
+    Attributes:
+        number: how many.
+        enter: called first in a new process.
+        leave: called last in it, where it ends in order.
+        recover: called in the parent with the ID of one that died.
+        inherited: what a new process is to close.
+    """
+
+    number: int
+    enter: Callable[[], None]
+    leave: Callable[[], None]
+    recover: Callable[[int], None]
+    inherited: Callable[[], Iterable[Closable]]
+
+
+class Companion(Protocol):
+    """Another service over the same archives, which begins and ends with this one: in a thread, or in processes."""
+
+    def begin(self, processes: Processes | None) -> None:
+        """Serve from now on: in this process, or in others, of which it forks the first ones now."""
+
+    def held(self) -> Iterable[Closable]:
+        """What worker processes of this service are to close."""
+
+    def watched(self) -> Iterable[socket.socket]:
+        """Sockets that are to be watched for it."""
+
+    def ready(self, sock: socket.socket) -> None:
+        """A watched socket is readable."""
+
+    def stop(self) -> None:
+        """Let what is being answered finish; returns at once."""
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the end; False when `timeout` seconds (0: for ever) were not enough."""
 
 
 class Forwards(NamedTuple):
@@ -122,6 +162,7 @@ def serve(
     archives: Sequence[Archive],
     forwarders: Sequence[Forwarder] = (),
     *,
+    companion: Companion | None = None,
     on_ready: Callable[[Listener], None] | None = None,
 ) -> None:
     """Serve associations until SIGTERM or SIGINT.
@@ -131,53 +172,143 @@ def serve(
         entities: who decides about associations and answers them.
         archives: what they use; opened here, and closed.
         forwarders: who passes on what comes into the archives.
+        companion: another service over the same archives.
 
     Raises:
         ListenError: the port cannot be had.
         OutputError: an archive cannot be used.
     """
     sockets = bind(listener.bind, port)
-    opened: list[Archive | Forwarder] = []
-    needed: list[Archive | Forwarder] = [*archives, *forwarders]
     try:
-        for one in needed:
-            opened.append(one.open())
-        _tune()
-        dispatcher = _dispatcher(entities, archives, forwarders, association, listener, sockets)
-        service = Listener(sockets, dispatcher, artim=association.acse_timeout)
-        if isinstance(dispatcher, WorkerProcesses):
-            dispatcher.inherited = service.inherited
-        log.info("%s listens on port %d", association.calling_ae_title, service.port)
-        if listener.workers == 1:
-            _start(forwarders)
-        if on_ready is not None:
-            on_ready(service)
-        service.run(handle_signals=on_ready is None)
+        with opened(archives, forwarders):
+            tune()
+            _serve(sockets, listener, association, entities, archives, forwarders, companion, on_ready)
     finally:
         for sock in sockets:
             sock.close()
-        _close(opened)
 
 
-def _start(forwarders: Sequence[Forwarder]) -> None:
+def _serve(
+    sockets: list[socket.socket],
+    listener: ListenerSettings,
+    association: AssociationSettings,
+    entities: Entities,
+    archives: Sequence[Archive],
+    forwarders: Sequence[Forwarder],
+    companion: Companion | None,
+    on_ready: Callable[[Listener], None] | None,
+) -> None:
+    services: list[Listener] = []
+
+    def own() -> list[Closable]:
+        return [*services[0].inherited()] if services else [*sockets]
+
+    def of_workers() -> list[Closable]:
+        return [*own(), *(companion.held() if companion is not None else ())]
+
+    def of_companion() -> list[Closable]:
+        return [*own(), *dispatcher.watched()]
+
+    processes = processes_of(listener.workers, archives, forwarders, of_workers)
+    dispatcher = _dispatcher(entities, association, listener, processes)
+    everything = dispatcher
+    if companion is not None:
+        everything = _Both(dispatcher, companion)
+        try:
+            companion.begin(processes and processes._replace(inherited=of_companion))
+        except BaseException:
+            dispatcher.stop()
+            dispatcher.join(1.0)
+            raise
+    service = Listener(sockets, everything, artim=association.acse_timeout)
+    services.append(service)
+    log.info("%s listens on port %d", association.calling_ae_title, service.port)
+    if processes is None:
+        start_all(forwarders)
+    if on_ready is not None:
+        on_ready(service)
+    service.run(handle_signals=on_ready is None)
+
+
+class _Both:
+    """A dispatcher and its companion, as the listener sees them. See `Dispatcher`."""
+
+    def __init__(self, dispatcher: Dispatcher, companion: Companion) -> None:
+        self._dispatcher, self._companion = dispatcher, companion
+        self.full, self.start = dispatcher.full, dispatcher.start
+
+    def watched(self) -> Iterable[socket.socket]:
+        """Those of both."""
+        return [*self._dispatcher.watched(), *self._companion.watched()]
+
+    def ready(self, sock: socket.socket) -> None:
+        """Whichever it belongs to."""
+        one = self._companion if sock in self._companion.watched() else self._dispatcher
+        one.ready(sock)
+
+    def stop(self) -> None:
+        """Both."""
+        self._dispatcher.stop()
+        self._companion.stop()
+
+    def join(self, timeout: float) -> bool:
+        """Both, each as long."""
+        ended = self._dispatcher.join(timeout)
+        return self._companion.join(timeout) and ended
+
+
+@contextmanager
+def opened(archives: Sequence[Archive], forwarders: Sequence[Forwarder]) -> Iterator[None]:
+    """Archives and forwarders, open; in the end all are closed, the last first, even where one cannot be in order.
+
+    Raises:
+        OutputError: one cannot be used.
+    """
+    with ExitStack() as stack:
+        needed: list[Archive | Forwarder] = [*archives, *forwarders]
+        for one in needed:
+            stack.callback(one.open().close)
+        yield
+
+
+def start_all(forwarders: Sequence[Forwarder]) -> None:
+    """Let them deliver; not before worker processes are forked."""
     for forwarder in forwarders:
         forwarder.start()
 
 
-def _close(opened: Sequence[Archive | Forwarder]) -> None:
-    """All of them, the last first, even where one cannot be closed in order."""
-    with ExitStack() as stack:
-        for one in opened:
-            stack.callback(one.close)
+def processes_of(
+    number: int,
+    archives: Sequence[Archive],
+    forwarders: Sequence[Forwarder],
+    inherited: Callable[[], Iterable[Closable]],
+) -> Processes | None:
+    """How worker processes live with these; None where there are to be none."""
+    if number == 1:
+        return None
+    needed: list[Archive | Forwarder] = [*archives, *forwarders]
+
+    def enter() -> None:
+        for archive in archives:
+            archive.after_fork()
+        for forwarder in forwarders:
+            forwarder.after_fork()
+        start_all(forwarders)
+
+    def leave() -> None:
+        with ExitStack() as stack:
+            for one in needed:
+                stack.callback(one.close)
+
+    def recover(pid: int) -> None:
+        for archive in archives:
+            archive.recover_process(pid)
+
+    return Processes(number, enter, leave, recover, inherited)
 
 
 def _dispatcher(
-    entities: Entities,
-    archives: Sequence[Archive],
-    forwarders: Sequence[Forwarder],
-    association: AssociationSettings,
-    listener: ListenerSettings,
-    sockets: list[socket.socket],
+    entities: Entities, association: AssociationSettings, listener: ListenerSettings, processes: Processes | None
 ) -> Dispatcher:
     def threads(on_end: Callable[[], None] | None = None) -> AssociationThreads:
         return AssociationThreads(
@@ -189,32 +320,25 @@ def _dispatcher(
             on_end=on_end,
         )
 
-    if listener.workers == 1:
+    if processes is None:
         return threads()
+    enter = processes.enter
 
     def in_worker(on_end: Callable[[], None]) -> AssociationThreads:
-        for archive in archives:
-            archive.after_fork()
-        for forwarder in forwarders:
-            forwarder.after_fork()
-        _start(forwarders)
+        enter()
         return threads(on_end)
 
-    def recover(pid: int) -> None:
-        for archive in archives:
-            archive.recover_process(pid)
-
     return WorkerProcesses(
-        listener.workers,
+        processes.number,
         in_worker,
-        lambda: _close((*archives, *forwarders)),
+        processes.leave,
         limit=listener.max_associations,
-        on_death=recover,
-        inherited=lambda: sockets,
+        on_death=processes.recover,
+        inherited=processes.inherited,
     )
 
 
-def _tune() -> None:
+def tune() -> None:
     """As many descriptors as allowed, short turns for threads, no garbage collection of what lives for ever."""
     import gc
     import sys

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import os
 import signal
 import socket
 import subprocess
@@ -19,6 +21,8 @@ from dcmkit.errors import AssociationRejectedError, ExitCode
 from dcmkit.protocol.pdu import PresentationContextRQ
 from dcmkit.services.models import STUDY_ROOT
 from tests.archive.objects import EXPLICIT, part10
+from tests.cli.commands.test_web import get
+from tests.cli.commands.test_web import running as served
 from tests.net.server import associate, listening
 from tests.services.test_find import answers, send
 from tests.services.test_identifier import identifier
@@ -236,3 +240,51 @@ def test_every_option_of_dcmqrscp_that_makes_sense_is_taken(capsys):
     )
     assert code == ExitCode.BAD_USAGE
     assert "port 0 is out of range" in told
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_dimse_and_dicomweb_over_one_archive(tmp_path, workers):
+    port, web = free_port(), free_port()
+    with served("qrscp", str(port), "-od", str(tmp_path / "archive"), "--web", str(web), "--workers", str(workers),
+                "--bind", "127.0.0.1", says="listens on port " + str(port)) as process:  # fmt: skip
+        assert get(web, "/dicom-web/count") == (200, b"0")
+        assert store(port, "ANYTHING", files(tmp_path / "files")) == 0
+        deadline = time.monotonic() + 20
+        while get(web, "/dicom-web/count") != (200, b"3"):
+            assert workers > 1, "what was stored is found in the same moment"
+            assert time.monotonic() < deadline  # another worker's rows may come a moment later
+        if workers > 1:
+            with pytest.raises((http.client.HTTPException, OSError)):
+                get(web, "/dicom-web/die")
+            process.wait_for("died and is replaced")
+            assert get(web, "/dicom-web/count") == (200, b"3")
+            assert store(port, "ANYTHING", tmp_path / "files") == 0
+        assert process.end() == 0
+    for each in (port, web):
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", each), 5)
+    left = [name for _, names, found in os.walk(tmp_path / "archive") for name in (*names, *found)]
+    assert not [name for name in left if name.endswith((".part", "-wal"))]
+
+
+def test_dicomweb_of_one_of_several_archives(tmp_path):
+    port, web = free_port(), free_port()
+    configuration = tmp_path / "qrscp.toml"
+    configuration.write_text(
+        f'[qrscp.ae.ONE]\ndirectory = "{tmp_path / "one"}"\n[qrscp.ae.TWO]\ndirectory = "{tmp_path / "two"}"\n'
+        '[web]\nroot = "/here"\n'
+    )
+    with served("qrscp", str(port), "-c", str(configuration), "--bind", "127.0.0.1",
+                "--web", str(web), "--web-ae", "TWO", says="listens on port " + str(port)):  # fmt: skip
+        assert store(port, "TWO", files(tmp_path / "files")) == 0
+        assert get(web, "/here/count") == (200, b"3")
+
+
+def test_dicomweb_that_cannot_be(capsys, tmp_path):
+    code, said = run(capsys, "11112", "-od", str(tmp_path), "--web-ae", "ONE")
+    assert (code, "--web-ae without --web" in said) == (ExitCode.BAD_USAGE, True)
+    code, said = run(capsys, str(free_port()), "-od", str(tmp_path), "--web", str(free_port()), "--web-ae", "ONE")
+    assert (code, "no AE title ONE" in said) == (ExitCode.BAD_USAGE, True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, said = run(capsys, str(free_port()), "-od", str(tmp_path), "--web", str(taken.getsockname()[1]))
+    assert (code, "another program" in said) == (ExitCode.CANNOT_LISTEN, True)

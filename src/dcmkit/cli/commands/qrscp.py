@@ -11,6 +11,7 @@ from dcmkit.cli.configuration import port_number
 from dcmkit.cli.forwarding import ForwardSettings, forwards_of
 from dcmkit.cli.invocation import Invocation
 from dcmkit.cli.options import Tool, build, invocation, settings_options, tool, warn_of_unknown_keys
+from dcmkit.cli.serving_web import leave, scopes_of
 from dcmkit.errors import UsageError
 from dcmkit.settings import (
     ArchiveSettings,
@@ -23,11 +24,15 @@ from dcmkit.settings import (
     Shortcut,
     option,
 )
+from dcmkit.web.settings import WebSettings
 
 if TYPE_CHECKING:
+    from dcmkit.archive.store import Archive
     from dcmkit.cli.dcmqrscp import QRConfiguration
-    from dcmkit.services.access import Peer, Served
+    from dcmkit.services.access import Peer, Rights, Served
     from dcmkit.services.query_retrieve import Offer
+    from dcmkit.services.storage import Destination
+    from dcmkit.web.server import Offering, WebService
 
 EXAMPLES = (
     ("Serve the directory archive", "dcmkit qrscp 11112 -aet RACCOON -od archive -v"),
@@ -35,6 +40,7 @@ EXAMPLES = (
         "With a destination for C-MOVE",
         "dcmkit qrscp 11112 -aet RACCOON -od archive --move-destination VIEWER=192.0.2.7:104",
     ),
+    ("DIMSE and DICOMweb over one archive", "dcmkit qrscp 11112 -aet RACCOON -od archive --web 8042"),
     ("As DCMTK's dcmqrscp is configured", "dcmkit qrscp -c /etc/dcmtk/dcmqrscp.cfg"),
 )
 
@@ -152,6 +158,11 @@ class QRSettings(Settings):
         help="transfer syntax to prefer for what is stored; all others are taken too",
         shortcuts=tuple(shortcut for shortcut in _PREFER.shortcuts if shortcut.value != "implicit"),
     )  # fmt: skip
+    web: int = option(
+        0, "--web", metavar="PORT", minimum=0, maximum=65535,
+        help="serve the archive by DICOMweb too, on this port, as section [web] of the configuration says (0: not)",
+    )  # fmt: skip
+    web_ae: str = option("", "--web-ae", metavar="AETITLE", help="which archive, of several (default: the first)")
 
 
 @tool("qrscp")
@@ -182,6 +193,9 @@ def command(port: str | None, config_file: str, **as_always: bool) -> None:
     Without a configuration one archive is served, that of --output-directory, to anyone, under any AE title. Several
     AE titles, with rights and peers, come from [qrscp.ae.TITLE] sections or from the tables of a dcmqrscp.cfg. A
     C-MOVE goes to configured destinations only. SIGTERM or Ctrl-C end the service in order.
+
+    With --web the same archive is served by DICOMweb: what C-STORE stored is found and fetched over HTTP in the same
+    moment, and the other way round. Its options are those of `dcmkit web`, in section [web] of the configuration.
     """
     run = invocation()
     dcmtk = _read(run, config_file) if config_file else None
@@ -194,7 +208,7 @@ def command(port: str | None, config_file: str, **as_always: bool) -> None:
             association = association.replace(max_pdu=dcmtk.max_pdu)
     from dcmkit.cli.served import destinations_of
     from dcmkit.services.access import MoveTargets
-    from dcmkit.services.query_retrieve import serve_archives
+    from dcmkit.services.query_retrieve import Beside, serve_archives
 
     served, alone = _served(run, settings, association, dcmtk)
     peers: dict[str, Peer] = dcmtk.destinations() if dcmtk is not None else {}
@@ -211,18 +225,44 @@ def command(port: str | None, config_file: str, **as_always: bool) -> None:
         restriction="" if settings.move_restriction == "none" else settings.move_restriction,
         vendors=dcmtk.vendors if dcmtk is not None else (),
     )
-    serve_archives(
-        _port(port, dcmtk),
-        served,
-        targets,
-        _offer(settings, dcmtk),
-        listener,
-        association,
-        build(ArchiveSettings),
-        any_title=alone and not listener.check_called_ae_title,
-        forwards=forwards_of(build(ForwardSettings), association, run.configuration),
-        anonymization=anonymization_of(build(AnonymizeSettings)),
-    )
+    offering = _offering(settings)
+    made: list[WebService] = []
+
+    def beside(store: Archive, destination: Destination, rights: Rights) -> WebService:
+        assert offering is not None
+        made.append(offering.over(store, destination, scopes_of(rights)))
+        return made[0]
+
+    try:
+        serve_archives(
+            _port(port, dcmtk),
+            served,
+            targets,
+            _offer(settings, dcmtk),
+            listener,
+            association,
+            build(ArchiveSettings),
+            any_title=alone and not listener.check_called_ae_title,
+            forwards=forwards_of(build(ForwardSettings), association, run.configuration),
+            anonymization=anonymization_of(build(AnonymizeSettings)),
+            beside=Beside(beside, settings.web_ae) if offering is not None else None,
+        )
+    finally:
+        if offering is not None:
+            offering.close()
+    if any(service.is_stuck for service in made):
+        leave()
+
+
+def _offering(settings: QRSettings) -> Offering | None:
+    """The DICOMweb service, ready to begin. Raises: UsageError, InputError, ListenError."""
+    if not settings.web:
+        if settings.web_ae:
+            raise UsageError("--web-ae without --web", hint="say the port")
+        return None
+    from dcmkit.web.server import Offering
+
+    return Offering(build(WebSettings), settings.web)
 
 
 def _read(run: Invocation, path: str) -> QRConfiguration | None:
