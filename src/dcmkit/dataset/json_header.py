@@ -51,8 +51,8 @@ AVAILABLE_TRANSFER_SYNTAX_UID = 0x00083002
 INFLATED_LIMIT = 1 << 30
 """Bytes a deflated data set may become, on disk."""
 
-_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
-_ALWAYS = _PIXELS | {0x00420011, 0x54001010, 0x56000020}
+PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_ALWAYS = PIXELS | {0x00420011, 0x54001010, 0x56000020}
 _ALWAYS_REPEATING = {(0x60, 0x3000), (0x50, 0x3000), (0x50, 0x200C)}
 """Overlay, curve and audio sample data, by the first half of the group."""
 _NOT_HERE = frozenset({0, 2})
@@ -247,13 +247,13 @@ def skeleton(data: bytes | mmap, start: int, end: int, encoding: Encoding) -> tu
     bulk: dict[int, str] = {}
     kept: dict[int, RawElement] = {}
     size = 0
-    for one in _walked(view, start, end, encoding):
+    for one in walked(view, start, end, encoding):
         if one.tag >> 16 in _NOT_HERE:
             continue
         vr = vr_of(one.tag) if one.vr == "UN" and vr_of(one.tag) in BYTES_VRS else one.vr
         fragments = one.length == UNDEFINED and one.vr in BYTES_VRS - {"UN"}
         if fragments or (one.length != UNDEFINED and one.tag & 0xFFFF and is_bulk(one.tag, vr, one.length)):
-            if fragments and one.tag not in _PIXELS:
+            if fragments and one.tag not in PIXELS:
                 raise InvalidDataSetError("fragments of what is no pixel data", offending_element=one.tag)
             bulk[one.tag] = _bulk_vr(one.tag, vr, encoding)
             kept.pop(one.tag, None)
@@ -273,9 +273,9 @@ def _bulk_vr(tag: int, vr: str, encoding: Encoding) -> str:
     return vr if encoding.explicit or tag != 0x7FE00010 else "OW"
 
 
-def _walked(view: memoryview, start: int, end: int, encoding: Encoding) -> list[RawElement]:
+def walked(view: memoryview, start: int, end: int, encoding: Encoding) -> list[RawElement]:
     """All elements of the top level, pixel data in fragments too."""
-    found = list(walk(view, start, end, encoding, stop=_PIXELS))
+    found = list(walk(view, start, end, encoding, stop=PIXELS))
     if found and found[-1].end < 0:
         last = found[-1]
         vr = last.vr if encoding.explicit else "OB"
@@ -515,7 +515,7 @@ class _Writer:
         data = self._data
         if len(data) < self._end:
             raise _Stop(_MORE)  # whether all of it is there is to be seen only where all is
-        pixels = tag in _PIXELS and vr in ("OB", "OW") and self._explicit
+        pixels = tag in PIXELS and vr in ("OB", "OW") and self._explicit
         if not pixels and vr != "SQ":
             raise _Stop(_UNUSUAL)
         stop = Reader(self._encoding).end(memoryview(data), tag, vr, start, UNDEFINED, self._end)
