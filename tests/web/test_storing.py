@@ -11,9 +11,14 @@ from typing import Any
 import pytest
 
 from dcmkit.archive import disk
+from dcmkit.archive.filing import Stored
+from dcmkit.archive.folder import Folder
 from dcmkit.archive.store import Archive
 from dcmkit.dataset.part10 import file_meta, read_file_header
-from dcmkit.errors import NetworkError
+from dcmkit.deid.profile import Plan, parse
+from dcmkit.errors import NetworkError, OutputError
+from dcmkit.services.anonymizing import Anonymization, Anonymizing
+from dcmkit.services.forwarding import Forwarding
 from dcmkit.uids import MEDIA_STORAGE_DIRECTORY_STORAGE
 from dcmkit.web.exchange import HttpError, Reply, Request, WholeBody
 from dcmkit.web.identity import ForbiddenError, Identity
@@ -24,6 +29,7 @@ from dcmkit.web.routes import Routes
 from dcmkit.web.storing import TOGETHER, Storing
 from dcmkit.web.stow_answer import parse_answer
 from tests.archive.objects import CT, archive_in, arriving, image, part10, put, rows, visible
+from tests.deid.test_engine import PSEUDONYMS
 
 RELATED = 'multipart/related; type="application/dicom"; boundary=xyz'
 DICOM = {"Content-Type": "application/dicom"}
@@ -394,3 +400,55 @@ def test_who_wants_to_know_is_told(tmp_path: Path):
         storing.store(asking(body_of(part10("1.1"), b"x", part10("1.2"))))
         storing.store(asking(body_of(b"x")))
     assert told == [["1.1", "1.2"]]
+
+
+# --- doors before the archive ---
+
+
+class Remembering:
+    """As `forwarding.Forwarder`; does not want one of them."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[str, str]] = []
+
+    def add(self, stored: Stored, sop_instance_uid: str) -> None:
+        if sop_instance_uid == "1.3":
+            raise OutputError("the spool is full")
+        self.added.append((stored.path, sop_instance_uid))
+
+
+def test_what_is_stored_is_passed_on(tmp_path: Path):
+    forwarder = Remembering()
+    with archive_in(tmp_path) as archive:
+        storing = Storing(Forwarding(archive, forwarder))  # type: ignore[arg-type]
+        body = body_of(part10("1.1"), b"x", part10("1.2"), part10("1.3"), part10("1.4", study="1.5"))
+        reply = storing.store(asking(body, study=STUDY))
+        assert reasons(reply) == (["1.1", "1.2"], {"1.3": 0xA700, "1.4": 0xA901}, [0xC000])
+        assert [uid for _, uid in forwarder.added] == ["1.1", "1.2"]
+        assert all(Path(path).exists() for path, _ in forwarder.added)
+    assert arriving(tmp_path) == []
+
+
+def test_a_door_that_knows_no_batches(tmp_path: Path):
+    with Folder(str(tmp_path / "folder")) as folder:
+        storing = Storing(Forwarding(folder, Remembering()))  # type: ignore[arg-type]
+        body = body_of(part10("1.1"), part10("1.2", study="1.5"), part10("1.3"), image("1.4")[:-1])
+        reply = storing.store(asking(body, study=STUDY))
+        assert reasons(reply) == (["1.1"], {"1.2": 0xA901, "1.3": 0xA700, "1.4": 0xC000}, [])
+        items = answer(reply)["00081199"]["Value"]
+        assert items[0]["00081190"]["Value"][0].endswith("/series/1.2.3.2/instances/1.1")
+
+
+def test_what_is_de_identified_is_answered_by_the_uids_that_were_sent(tmp_path: Path):
+    with archive_in(tmp_path) as archive:
+        storing = Storing(Anonymizing(archive, archive, Anonymization(Plan(parse("basic")), PSEUDONYMS)))
+        reply = storing.store(asking(body_of(part10("1.1"), b"x", part10("1.2", study="1.5")), study=STUDY))
+        assert reasons(reply) == (["1.1"], {"1.2": 0xA901}, [0xC000])
+        found = answer(reply)
+        assert "00081190" not in found
+        assert "00081190" not in found["00081199"]["Value"][0]
+        assert rows(archive, "1.1") == []
+        assert len(rows(archive, PSEUDONYMS.uid("1.1"))) == 1
+        metadata = b'[{"00080016": {"vr": "UI", "Value": ["1.2"]}}]'
+        assert storing.store(asking(metadata, content_type="application/dicom+json")).status == 400
+    assert arriving(tmp_path) == []

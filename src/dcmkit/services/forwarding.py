@@ -24,6 +24,8 @@ from dcmkit.services.spool import Entry, Failure, Spool
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dcmkit.archive.batch import Batch
+    from dcmkit.archive.batch import Outcome as Settled
     from dcmkit.archive.filing import Stored
     from dcmkit.archive.layout import Layout
     from dcmkit.services.storage import Destination, IncomingObject
@@ -91,20 +93,51 @@ class Forwarding:
         inner = self._inner.incoming(sop_class_uid, sop_instance_uid, transfer_syntax_uid, source_ae_title)
         return _Forwarded(inner, sop_instance_uid, self._forwarder)
 
+    def batch(self) -> _ForwardedBatch | None:
+        """Where several objects wait to be stored together; None where the destination has no such place."""
+        batch = getattr(self._inner, "batch", None)
+        return _ForwardedBatch(batch(), self._forwarder) if batch is not None else None
+
+
+class _ForwardedBatch:
+    """Objects that are stored together, and then passed on, see `archive.batch.Batch`."""
+
+    def __init__(self, inner: Batch, forwarder: Forwarder) -> None:
+        self._inner, self._forwarder = inner, forwarder
+        self._uids: list[str] = []
+
+    def add(self, incoming: _Forwarded) -> None:
+        """Take an object of this door that is complete."""
+        self._inner.add(incoming.inner)  # type: ignore[arg-type]
+        self._uids.append(incoming.uid)
+
+    def settle(self) -> list[Settled]:
+        """Store them and put them into the spool; how that went for each."""
+        uids, self._uids = self._uids, []
+        outcomes = self._inner.settle()
+        for number, (uid, stored) in enumerate(zip(uids, outcomes, strict=True)):
+            if not isinstance(stored, DcmkitError):
+                try:
+                    self._forwarder.add(stored, uid)
+                except DcmkitError as error:
+                    outcomes[number] = error
+        return outcomes
+
 
 class _Forwarded:
     """An object being received, that is to be passed on."""
 
-    __slots__ = ("_forwarder", "_inner", "_uid", "abandon", "begin", "write")
+    __slots__ = ("_forwarder", "abandon", "begin", "complete", "inner", "uid", "write")
 
     def __init__(self, inner: IncomingObject, uid: str, forwarder: Forwarder) -> None:
-        self._inner, self._uid, self._forwarder = inner, uid, forwarder
+        self.inner, self.uid, self._forwarder = inner, uid, forwarder
         self.begin, self.write, self.abandon = inner.begin, inner.write, inner.abandon
+        self.complete = getattr(inner, "complete", None)
 
     def commit(self) -> Stored:
         """The object is complete: stored, then in the spool. Raises: as the inner one, and OutputError."""
-        stored = self._inner.commit()
-        self._forwarder.add(stored, self._uid)
+        stored = self.inner.commit()
+        self._forwarder.add(stored, self.uid)
         return stored
 
 

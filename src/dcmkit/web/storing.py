@@ -6,7 +6,7 @@ the body turns out to be damaged, what was complete stays. Storing it again does
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dcmkit.archive import disk
 from dcmkit.archive.filing import Stored as Filed
@@ -35,7 +35,7 @@ from dcmkit.web.store_parts import Arrival, StudyMismatchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dcmkit.archive.batch import Batch, Outcome
+    from dcmkit.archive.batch import Outcome
     from dcmkit.services.storage import Destination
     from dcmkit.web.exchange import Reply, Request
     from dcmkit.web.stow_assembly import Parts
@@ -208,6 +208,16 @@ class Storing:
         reader.close()
 
 
+class Waiting(Protocol):
+    """Objects that wait to be stored together: `archive.batch.Batch`, or one of a door before it."""
+
+    def add(self, incoming: Any) -> None:
+        """Take one that is complete."""
+
+    def settle(self) -> list[Outcome]:
+        """Store them."""
+
+
 class Upload:
     """What one request brings.
 
@@ -219,7 +229,7 @@ class Upload:
         self._destination, self._request, self._study = destination, request, study
         self._anonymous = bool(getattr(destination, "anonymous", False))
         batch = getattr(destination, "batch", None)
-        self._batch: Batch | None = batch() if batch is not None else None
+        self._batch: Waiting | None = batch() if batch is not None else None
         self._waiting: list[tuple[int, Arrival]] = []
         self.outcomes: list[Stored] = []
 
@@ -240,7 +250,7 @@ class Upload:
             if self._batch is None:
                 self._note(arrival, arrival.incoming.commit())
                 return
-            self._batch.add(arrival.incoming)  # type: ignore[arg-type]
+            self._batch.add(arrival.incoming)
         except DcmkitError as error:
             arrival.fail(error)
             self._note(arrival, error)
