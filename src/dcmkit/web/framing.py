@@ -71,6 +71,10 @@ class Frames:
             ),
         )  # fmt: skip
 
+    def close(self) -> None:
+        """Close what is open for the next request."""
+        self._images.close()
+
     def retrieve(self, request: Request) -> Reply:
         """The frames that a path names."""
         instance = instances_of(self._archive, request)[0]

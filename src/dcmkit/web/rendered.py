@@ -226,6 +226,10 @@ class Rendered:
             ))  # fmt: skip
         return tuple(found)
 
+    def close(self) -> None:
+        """Close what is open for the next request."""
+        self._shown.images.close()
+
     # --- rendered ------------------------------------------------------------------------------------------------
 
     def rendered(self, request: Request) -> Reply:

@@ -108,23 +108,26 @@ def transactions(archive: Archive, destination: Destination, options: ServiceOpt
     from dcmkit.web.capabilities import Capabilities
     from dcmkit.web.deleting import Deleting
     from dcmkit.web.framing import Frames
+    from dcmkit.web.image_cache import ImageCache, ResultCache
     from dcmkit.web.metadata import Metadata
-    from dcmkit.web.rendered import Rendered
+    from dcmkit.web.rendered import Rendered, Showing
     from dcmkit.web.retrieving import Retrieving
     from dcmkit.web.searching import Searching
     from dcmkit.web.storing import Storing
     from dcmkit.web.wado_uri import WadoURI
 
     metadata = Metadata(archive)
+    images, results = ImageCache(), ResultCache()
+    showing = Showing(images, results)
     everything: list[Route] = []
     parts = (
         Searching(archive, strict=options.strict, no_match_status=options.no_match_status, json_of=metadata.json_of),
         Retrieving(archive),
         metadata,
         BulkData(archive),
-        Frames(archive),
-        Rendered(archive),
-        WadoURI(archive),
+        Frames(archive, images, results),
+        Rendered(archive, showing),
+        WadoURI(archive, showing),
         Storing(destination),
         Deleting(archive, trash=options.trash),
         Capabilities(lambda: everything),
