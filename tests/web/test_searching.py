@@ -154,7 +154,8 @@ def test_limited_to_studies(archive: Archive):
     assert len(rows(ask(archive, "/instances", identity=who))) == 4
     assert rows(ask(archive, "/studies/1.2/series", identity=who)) == []
     assert ask(archive, "/instances/count", identity=who).body == b'{"count": 4}'
-    assert len(rows(ask(archive, "/patients", identity=who))) == 1
+    (patient,) = rows(ask(archive, "/patients", ("includefield", "NumberOfPatientRelatedStudies"), identity=who))
+    assert not {"00201200", "00201202", "00201204"} & set(patient)  # how many others there are is nobody's business
 
 
 def test_one_answers_cache_does_not_serve_another(archive: Archive):
@@ -201,6 +202,17 @@ def test_everything_of_a_level_is_what_its_first_instance_says(archive: Archive)
     assert series["00080060"]["Value"] == ["SR"]
     assert "00180050" not in series
     assert len(rows(ask(archive, "/patients", ("includefield", "all")))) == 2
+
+
+def test_an_attribute_that_the_index_does_not_have_is_read(archive: Archive, monkeypatch: pytest.MonkeyPatch):
+    (found,) = rows(ask(archive, "/instances", ("SOPInstanceUID", "1.1.1.1"), ("includefield", "SliceThickness")))
+    assert found["00180050"]["Value"] == [2.5]
+    assert "00181020" not in found
+    (found,) = rows(ask(archive, "/studies", ("StudyInstanceUID", "1.1"), ("includefield", "00101040,00080060")))
+    assert found["00101040"]["Value"] == ["Main St"]
+    assert "00080060" not in found  # of a level below
+    monkeypatch.setattr("dcmkit.web.whole_header.read_header", lambda *_: pytest.fail("read a file"))
+    assert rows(ask(archive, "/studies", ("includefield", "00081030,00080060")))  # as OHIF asks
 
 
 def test_everything_where_the_file_has_gone(archive: Archive, tmp_path: Path):

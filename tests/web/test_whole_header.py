@@ -10,7 +10,7 @@ import pytest
 from dcmkit.archive.located import locate
 from dcmkit.errors import DcmkitError
 from dcmkit.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
-from dcmkit.web.whole_header import WholeHeaders, read_header
+from dcmkit.web.whole_header import WholeHeaders, read_header, wanted
 from tests.archive.objects import EXPLICIT, archive_in, put, visible
 
 
@@ -33,15 +33,15 @@ def test_what_belongs_to_a_level(tmp_path: Path):
         put(archive)
         archive.flush()
         headers = WholeHeaders(archive)
-        assert "00081030" in headers.read(row, "study", "")
-        assert "00080060" not in headers.read(row, "study", "")
-        assert "00080060" in headers.read(row, "series", "")
-        assert "00280010" not in headers.read(row, "series", "")
-        assert headers.read({"0020000D": {"vr": "UI", "Value": ["9"]}}, "study", "") == {}
+        assert "00081030" in headers.read(row, "study", "", wanted("study", True))
+        assert "00080060" not in headers.read(row, "study", "", wanted("study", True))
+        assert "00080060" in headers.read(row, "series", "", wanted("series", True))
+        assert "00280010" not in headers.read(row, "series", "", wanted("series", True))
+        assert headers.read({"0020000D": {"vr": "UI", "Value": ["9"]}}, "study", "", None) == {}
         for name in visible(tmp_path):
             (tmp_path / name).unlink()
         with pytest.raises(DcmkitError):
-            headers.read(row, "series", "")
+            headers.read(row, "series", "", wanted("series", True))
 
 
 def test_who_knows_is_asked(tmp_path: Path):
@@ -51,4 +51,11 @@ def test_who_knows_is_asked(tmp_path: Path):
         put(archive)
         archive.flush()
         headers = WholeHeaders(archive, lambda one, base_url: json.dumps({"of": one.instance, "at": base_url}).encode())
-        assert headers.read(row, "instance", "http://a") == {"of": "1.2.3", "at": "http://a"}
+        assert headers.read(row, "instance", "http://a", None) == {"of": "1.2.3", "at": "http://a"}
+
+
+def test_what_is_wanted_of_a_level():
+    assert wanted("instance", True) is None
+    assert wanted("instance", False) == wanted("patient", False, {0x00180050}) == frozenset()
+    assert wanted("instance", False, {0x00180050, 0x00091001}) == {"00180050", "00091001", "00090010"}
+    assert wanted("study", False, {0x00080060, 0x00101040}) == {"00101040"}  # Modality is of series

@@ -58,6 +58,8 @@ _RETRIEVE_URL = 0x00081190
 _STUDY_UID, _SERIES_UID, _INSTANCE_UID = 0x0020000D, 0x0020000E, 0x00080018
 _MODALITIES_IN_STUDY, _MODALITY = 0x00080061, 0x00080060
 _REQUEST_ATTRIBUTES = 0x00400275
+_OF_PATIENT = frozenset({0x00201200, 0x00201202, 0x00201204})
+"""What a patient has in all: studies, series, instances."""
 _QUERY_LEVELS = {archive: dimse for dimse, archive in ARCHIVE_LEVELS.items()}
 _NOT_TOLD = frozenset({QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE})
 
@@ -103,6 +105,7 @@ class Search(NamedTuple):
         nothing: whether a value can match nothing at all.
         warnings: texts for Warning headers.
         everything: whether all attributes were asked for; rows have those of the index.
+        further: tags that were asked for and that the index does not tell at this level.
     """
 
     asked: Asked
@@ -111,6 +114,7 @@ class Search(NamedTuple):
     nothing: bool
     warnings: tuple[str, ...]
     everything: bool = False
+    further: frozenset[int] = frozenset()
 
     @property
     def query(self) -> Query:
@@ -293,7 +297,7 @@ def read_search(
     """
     reader = _Reader(level, extra, strict)
     if studies is not None:
-        reader.within(_STUDY_UID, *sorted(studies))
+        reader.limit_to(studies)
     for tag, uid in ((_STUDY_UID, study), (_SERIES_UID, series)):
         if uid:
             reader.within(tag, uid)
@@ -310,13 +314,19 @@ class _Reader:
         self._identifier: DataSet = {}
         self._within: dict[int, list[str]] = {}
         self._always: set[int] = set()
+        self._further: set[int] = set()
         self._matched: set[tuple[int, ...]] = set()
         self._warnings: list[str] = []
-        self._nothing = self._everything = False
+        self._nothing = self._everything = self._limited = False
         self._empty = self._multiple = self._fuzzy = False
         self._limit: int | None = None
         self._offset = 0
         self._order: tuple[str, ...] = _NATURAL.get(level, ())
+
+    def limit_to(self, studies: Collection[str]) -> None:
+        """Whoever asks may learn of these studies only, and not how many others a patient has."""
+        self.within(_STUDY_UID, *sorted(studies))
+        self._limited = True
 
     def within(self, tag: int, *uids: str) -> None:
         """What a UID must be: that of the path, or one of several. Further calls narrow it down."""
@@ -332,8 +342,7 @@ class _Reader:
             levels.append(SERIES)
         for each in levels:
             for tag in _RETURNED[each]:
-                self._field((tag,))
-                if tag not in _IF_KNOWN:
+                if self._field((tag,)) and tag not in _IF_KNOWN:
                     self._always.add(tag)
 
     def read(self, parameters: Parameters) -> None:
@@ -379,8 +388,10 @@ class _Reader:
         found = read_query(self._identifier, PATIENT_ROOT, extended, retrieve_ae_title="", extra=self._extra)
         query = replace(found.query, offset=self._offset, order=self._order)
         asked = found._replace(query=query)
-        warnings = tuple(self._warnings)
-        return Search(asked, frozenset(self._always), self._limit, self._nothing, warnings, self._everything)
+        return Search(
+            asked, frozenset(self._always), self._limit, self._nothing, tuple(self._warnings), self._everything,
+            frozenset(self._further),
+        )  # fmt: skip
 
     # --- matching ---
 
@@ -453,6 +464,8 @@ class _Reader:
                 self._unknown(f"includefield={name}", "no attribute")
             elif self._field(path):
                 self._always.add(path[0])
+            else:
+                self._further.add(path[0])
 
     def _include_everything(self) -> None:
         """All attributes the index has of the level and those above."""
@@ -469,6 +482,8 @@ class _Reader:
     def _field(self, path: tuple[int, ...]) -> bool:
         """Ask for an attribute; whether it can be told at this level."""
         tag = path[0]
+        if self._limited and tag in _OF_PATIENT:
+            return False
         is_sequence = vr_of(tag) == "SQ"
         if len(path) == 1 and not is_sequence:
             if tag != INSTANCE_AVAILABILITY and not is_known(keyword_of(tag), self._level, self._extra):

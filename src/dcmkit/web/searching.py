@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dcmkit.archive.attributes import INSTANCE, PATIENT, SERIES, STUDY
 from dcmkit.errors import DcmkitError
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from dcmkit.web.exchange import Handler
     from dcmkit.web.whole_header import JsonOf, WholeHeaders
 
-EVERYTHING_LIMIT = 1000
-"""Results of one response when the whole headers are wanted, each of which is read from a file."""
+HEADERS_LIMIT = 1000
+"""Results of one response when what is not in the index is wanted, which is read from files."""
 _OFFERS = search_offers()
 _COUNT_OFFERS = (Offer(JSON, forms=(ONE,)),)
 _PRODUCES = (DICOM_JSON, f'multipart/related; type="{DICOM_XML}"', JSON, CSV)
@@ -146,12 +146,13 @@ class Searching:
     def _found(self, level: str, request: Request, choice: Choice) -> Reply:
         search = self._read(level, request)
         archive = self._archive
-        whole = search.everything and level != PATIENT
+        wanted = self._wanted(search, level)
+        plain = wanted is not None and not wanted
         found = qido.answer(
             archive.index, search, request.base_url, extra=archive.keywords,
-            most=EVERYTHING_LIMIT if whole else qido.RESULTS_LIMIT,
+            most=qido.RESULTS_LIMIT if plain else HEADERS_LIMIT,
         )  # fmt: skip
-        rows = self._everything(found.rows, level, request.base_url) if whole else found.rows
+        rows = found.rows if plain else self._with_headers(found.rows, level, request.base_url, wanted)
         headers = [("Warning", qido.warning_header(request.base_url, text)) for text in found.warnings]
         if found.total is not None:
             headers.append(("X-Total-Count", str(found.total)))
@@ -176,8 +177,17 @@ class Searching:
             studies=request.identity.studies,
         )  # fmt: skip
 
-    def _everything(self, rows: list[bytes], level: str, base_url: str) -> list[bytes]:
-        """Results with all that their first instances say of them."""
+    @staticmethod
+    def _wanted(search: qido.Search, level: str) -> frozenset[str] | None:
+        """The attributes that are read from files, None for all."""
+        if level == PATIENT or not (search.everything or search.further):
+            return frozenset()
+        from dcmkit.web.whole_header import wanted
+
+        return wanted(level, search.everything, search.further)
+
+    def _with_headers(self, rows: list[bytes], level: str, base_url: str, wanted: frozenset[str] | None) -> list[bytes]:
+        """Results with what their first instances say."""
         if self._headers is None:
             from dcmkit.web.whole_header import WholeHeaders
 
@@ -185,25 +195,26 @@ class Searching:
         made: list[bytes] = []
         size = 0
         for row in rows:
-            made.append(self._whole(self._headers, row, level, base_url))
+            found = json.loads(row)
+            try:
+                header = self._headers.read(found, level, base_url, wanted)
+            except DcmkitError:  # its file has gone: what the index knows
+                header = {}
+            made.append(_joined(header, found))
             size += len(made[-1])
             if size > qido.SIZE_LIMIT:
                 raise qido.too_large()
         return made
 
-    @staticmethod
-    def _whole(headers: WholeHeaders, row: bytes, level: str, base_url: str) -> bytes:
-        """One of them; what the index knows where its file has gone."""
-        found = json.loads(row)
-        try:
-            header = headers.read(found, level, base_url)
-        except DcmkitError:
-            return row
-        for name, value in found.items():
-            if name not in header or (len(value) > 1 and value["vr"] != "SQ"):  # the index knows parts of items only
-                header[name] = value
-        ordered = dict(sorted(header.items()))
-        return json.dumps(ordered, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+def _joined(header: dict[str, Any], found: dict[str, Any]) -> bytes:
+    """A result with more than the index knows; of items it knows parts only."""
+    for name, value in found.items():
+        if name not in header or (len(value) > 1 and value["vr"] != "SQ"):
+            header[name] = value
+    return json.dumps(dict(sorted(header.items())), ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "replace"
+    )
 
 
 def _named(variables: Mapping[str, str]) -> tuple[str, str]:

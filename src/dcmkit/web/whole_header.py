@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,25 @@ _MODULES = {
 """The modules that describe a level: of composite objects (PS3.3 A.1.3), and of patients (PS3.3 C.2)."""
 
 
+def wanted(level: str, everything: bool, tags: Collection[int] = ()) -> frozenset[str] | None:
+    """The attributes that headers are read for: none at all, or None for all of an instance.
+
+    What does not belong to a level or those above is not told of it (PS3.18 10.6.3.3.1, 10.6.3.3.2); a private element
+    comes with its private creator.
+
+    Args:
+        everything: whether all that belongs there is wanted.
+        tags: what is wanted otherwise.
+    """
+    if everything:
+        return None if level == INSTANCE else _names(level)
+    if level == PATIENT or not tags:
+        return frozenset()
+    creators = [tag & 0xFFFF0000 | (tag & 0xFF00) >> 8 for tag in tags if tag >> 16 & 1 and tag & 0xFF00]
+    names = frozenset(f"{tag:08X}" for tag in (*tags, *creators))
+    return names if level == INSTANCE else names & _names(level)
+
+
 class WholeHeaders:
     """Finds the instances of an archive that tell them.
 
@@ -44,11 +63,12 @@ class WholeHeaders:
     def __init__(self, archive: Archive, json_of: JsonOf | None = None) -> None:
         self._archive, self._json_of = archive, json_of or read_header
 
-    def read(self, row: dict[str, Any], level: str, base_url: str) -> dict[str, Any]:
-        """What the first instance of a result says of the level and those above; of an instance, all of it.
+    def read(self, row: dict[str, Any], level: str, base_url: str, wanted: frozenset[str] | None) -> dict[str, Any]:
+        """What the first instance of a result says.
 
         Args:
             row: the result, an object of DICOM JSON with the UIDs of its level and those above.
+            wanted: the tags wanted, as `wanted` has them.
 
         Raises:
             InputError, InvalidDataSetError: the file has gone, or cannot be read.
@@ -59,9 +79,8 @@ class WholeHeaders:
         if located is None:
             return {}
         header: dict[str, Any] = json.loads(self._json_of(located, base_url))
-        if level == INSTANCE:
+        if wanted is None:
             return header
-        wanted = _names(level)
         return {name: value for name, value in header.items() if name in wanted}
 
     def _first(self, study: str, series: str = "", instance: str = "") -> Located | None:
