@@ -112,6 +112,21 @@ def test_nodes_that_cannot_be_called(write, node, message):
         c.load(write(f"[nodes.x]\n{node}")).node("x")
 
 
+def test_nodes_with_a_url(write):
+    found = c.load(
+        write("[nodes.web]\nurl='http://h'\ntimeout=5\n[nodes.both]\nurl='u'\nhost='h'\nport=1\n[nodes.no]\nurl=1")
+    )
+    node = found.web_node("web")
+    assert (node.host, node.port, node.url, list(node.settings)) == ("", 0, "http://h", ["timeout"])
+    assert found.node("both")[:3] == ("both", "h", 1)
+    assert found.any_node("both").url == "u"
+    assert found.unknown_keys({}) == []
+    with pytest.raises(UsageError, match="DICOMweb server only"):
+        found.node("web")
+    with pytest.raises(UsageError, match="that is no URL"):
+        found.any_node("no")
+
+
 def test_an_unknown_node_names_the_known_ones(write):
     with pytest.raises(UsageError, match=r"no node @b is configured \(configured: @a;"):
         c.load(write("[nodes.a]\nhost='h'\nport=1")).node("b")

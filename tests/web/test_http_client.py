@@ -16,7 +16,7 @@ import pytest
 from dcmkit.errors import ConnectError, ConnectionLostError, InputError, ProtocolError, UsageError
 from dcmkit.web.http_auth import Basic, Bearer
 from dcmkit.web.http_body import FileChangedError, FileRange
-from dcmkit.web.http_client import HttpClient, Options
+from dcmkit.web.http_client import HttpClient, Options, tls_context
 from tests.web.http_peer import Reply, Request, peer, raw_peer, read_head
 
 SECRET = "s3cret-Token"
@@ -261,6 +261,20 @@ def test_tls_without_trust(pair: tuple[str, str]) -> None:
         with pytest.raises(ConnectError, match="is not trusted"):
             client(server.url).request("GET")
         assert not server.requests
+
+
+def test_tls_without_a_look_at_who_is_there(pair: tuple[str, str]) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*pair)
+    options = Options(insecure=True)
+    with peer([Reply(200, b"fine")], context) as server:
+        with client(server.url, options=options) as ours:
+            assert ours.request("GET").read() == b"fine"
+        shared = tls_context(options)
+        one, two = (HttpClient(server.url, options=options, environment={}, context=shared) for _ in range(2))
+        assert one._context is two._context is shared
+        assert one.request("GET").read() == b"fine"
+        one.close()
 
 
 def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:

@@ -63,6 +63,36 @@ def test_show_without_a_tool_shows_all_shared_settings_and_nodes(path):
     assert "secret" not in run("show").stdout
 
 
+def test_nodes_that_are_dicomweb_servers(path):
+    write(
+        path,
+        """
+        [web_client]
+        timeout = 5
+        [nodes.web]
+        url = "https://jane:secret@h/dicom-web?key=secret"
+        bearer = "secret"
+        header = ["X-Key: secret"]
+        [nodes.both]
+        host = "h"
+        port = 104
+        url = "http://h/dicom-web"
+        """,
+    )
+    assert run("check").exit_code == 0
+    rows = shown()
+    assert rows["nodes.web", "url"]["value"] == "https://h/dicom-web"
+    assert ("nodes.web", "host") not in rows
+    assert (rows["nodes.both", "host"]["value"], rows["nodes.both", "url"]["value"]) == ("h", "http://h/dicom-web")
+    assert "secret" not in run("show").stdout
+    write(path, "[nodes.web]\nurl = 'ftp://secret'\n[nodes.open]\nurl = 'http://h'\nbearer = 'secret'", 0o644)
+    result = run("check")
+    assert result.exit_code == 1
+    assert "node @web: its url cannot be used" in result.stderr
+    assert "holds a password and can be read by others" in result.stderr
+    assert "secret" not in result.stderr
+
+
 def test_show_of_an_unknown_tool():
     result = run("show", "nothing")
     assert result.exit_code == 1
