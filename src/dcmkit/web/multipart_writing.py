@@ -55,7 +55,9 @@ class MultipartWriter:
         Control characters in values become blanks: no text from an object ends a line.
         """
         line_break, self._first = b"" if self._first else b"\r\n", False
-        text = "".join(f"{name}: {_CONTROL.sub(' ', value)}\r\n" for name, value in headers.items())
+        text = ""
+        for name, value in headers.items():
+            text += f"{name}: {value if value.isprintable() else _CONTROL.sub(' ', value)}\r\n"
         if size is not None:
             text += f"Content-Length: {size}\r\n"
         return b"%s%s\r\n%s\r\n" % (line_break, self._line, text.encode("utf-8"))
