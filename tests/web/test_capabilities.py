@@ -8,6 +8,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import fromstring
 
 import pytest
 
@@ -16,8 +17,19 @@ from dcmkit.web.exchange import Reply, Request
 from dcmkit.web.negotiation import NotAcceptableError
 from dcmkit.web.routes import Route, Routes
 from dcmkit.web.searching import Searching
+from dcmkit.web.service import ServiceOptions, transactions
 from tests.archive.objects import archive_in
 from tests.web.test_openapi import check
+
+SERIES, INSTANCE = "/studies/{study}/series/{series}", "/studies/{study}/series/{series}/instances/{instance}"
+TABLE_H_1 = {
+    "get /studies", "post /studies", "get /studies/{study}", "post /studies/{study}", "get /studies/{study}/series",
+    *(f"get {level}/{resource}" for level in ("/studies/{study}", SERIES, INSTANCE)
+      for resource in ("metadata", "rendered", "thumbnail", "bulkdata", "pixeldata")),
+    f"get {SERIES}", f"get {SERIES}/instances", f"get {INSTANCE}", f"get {INSTANCE}/frames/{{frames}}",
+    f"get {INSTANCE}/frames/{{frames}}/rendered", f"get {INSTANCE}/frames/{{frames}}/thumbnail",
+}  # fmt: skip
+"""The resources of the studies service and their transactions (PS3.18 H)."""
 
 
 def described(more: tuple[Route, ...] = ()) -> tuple[Routes, Capabilities]:
@@ -61,6 +73,24 @@ def test_openapi_is_of_all_routes(tmp_path: Path):
         assert set(api["paths"]) == {route.template for route in routes.all} - {"/"}
         assert reply.etag
         assert reply.content_type == "application/json"
+
+
+def test_the_whole_service_is_described(tmp_path: Path):
+    with archive_in(tmp_path) as archive:
+        routes, closers = transactions(archive, archive, ServiceOptions())
+        try:
+            api: dict[str, Any] = json.loads(content(ask(routes, "GET", "/openapi.json")))
+            wadl = content(ask(routes, "OPTIONS", "/"))
+        finally:
+            for close in closers:
+                close()
+    check(api)
+    operations = {
+        f"{method} {path}" for path, item in api["paths"].items() for method in item if method != "parameters"
+    }
+    assert operations >= TABLE_H_1
+    assert len(operations) == len(routes.all) - 1
+    assert len(list(fromstring(wadl).iter("{http://wadl.dev.java.net/2009/02}method"))) == len(operations)
 
 
 def test_documents_are_kept_but_not_many():
