@@ -63,6 +63,11 @@ def test_a_right_password(path):
     assert wrong == ""
 
 
+def test_a_limit_to_studies(path):
+    path.write_text(f"anna:{HASH}:query:1.2.3\n", encoding="utf-8")
+    assert Basic(str(path)).identify(GOOD)[0].studies == {"1.2.3"}
+
+
 def test_it_is_hashed_once_until_it_is_forgotten(path, clock, checked):
     users = Basic(str(path), clock)
     assert not users.is_remembered(GOOD)

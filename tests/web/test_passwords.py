@@ -155,3 +155,15 @@ def test_names_that_are_none(tmp_path, name):
     with pytest.raises(UsageError):
         passwords.set_password(str(tmp_path / "users"), name, "secret")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_user_may_be_limited_to_studies(tmp_path):
+    path = str(tmp_path / "users")
+    passwords.set_password(path, "alice", "secret", studies=("1.2.4", "1.2.3"))
+    assert passwords.read(path).get("alice")[2:] == (USUAL_SCOPES, {"1.2.3", "1.2.4"})
+    passwords.set_password(path, "alice", "other", ("query",))
+    assert passwords.read(path).get("alice")[2:] == ({"query"}, {"1.2.3", "1.2.4"})
+    passwords.set_password(path, "alice", "other", studies=())
+    assert passwords.read(path).get("alice")[2:] == ({"query"}, None)
+    with pytest.raises(UsageError):
+        passwords.set_password(path, "alice", "other", studies=("x",))

@@ -68,7 +68,7 @@ class Basic:
                 return None, f"wrong password of {name}" if user else "unknown user"
             assert user is not None
             self._right.put(True, user.hash, name, password)
-        return Identity(name, "basic", user.scopes), ""
+        return Identity(name, "basic", user.scopes, user.studies), ""
 
     def is_remembered(self, credentials: str) -> bool:
         """Whether `identify` will not take long."""

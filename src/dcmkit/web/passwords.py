@@ -1,4 +1,4 @@
-"""Passwords: a file with a line `user:hash` or `user:hash:scopes` for each user.
+"""Passwords: a file with a line `user:hash`, `user:hash:scopes` or `user:hash:scopes:studies` for each user.
 
 Hashes are made with scrypt of the standard library (RFC 7914), written as `$scrypt$ln=15,r=8,p=1$salt$hash`. Hashes
 of bcrypt (`htpasswd -B`) and argon2 are read where their packages are installed.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dcmkit.errors import UsageError
 from dcmkit.web import credential_file
 from dcmkit.web.credential_file import CredentialFile
-from dcmkit.web.identity import USUAL_SCOPES, in_order, parse_scopes
+from dcmkit.web.identity import USUAL_SCOPES, in_order, parse_scopes, parse_studies
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -44,11 +44,12 @@ _BCRYPT_READS = 72
 
 
 class User(NamedTuple):
-    """One line of a password file."""
+    """One line of a password file; `studies` are the Study Instance UIDs it is limited to, None for no limit."""
 
     name: str
     hash: str
     scopes: frozenset[str]
+    studies: frozenset[str] | None = None
 
 
 def read(path: str) -> CredentialFile[User]:
@@ -68,11 +69,13 @@ def parse_user(line: str) -> tuple[str, User]:
         UsageError: it is no user.
     """
     name, _, rest = line.partition(":")
-    stored, _, scopes = rest.partition(":")
+    stored, _, limits = rest.partition(":")
+    scopes, _, studies = limits.partition(":")
     if not _NAME.fullmatch(name):
         raise UsageError("no user name before a colon")
     _check_hash(stored)
-    return name, User(name, stored, parse_scopes(scopes) if scopes.strip() else USUAL_SCOPES)
+    allowed = parse_scopes(scopes) if scopes.strip() else USUAL_SCOPES
+    return name, User(name, stored, allowed, parse_studies(studies) if studies.strip() else None)
 
 
 def hash_password(password: str, *, cost: int = _COST) -> str:
@@ -105,27 +108,39 @@ def verify(stored: str, password: str) -> bool:
     return _verify_bcrypt(stored, secret) if _BCRYPT.fullmatch(stored) else _verify_argon2(stored, secret)
 
 
-def set_password(path: str, name: str, password: str, scopes: Collection[str] | None = None) -> None:
+def set_password(
+    path: str,
+    name: str,
+    password: str,
+    scopes: Collection[str] | None = None,
+    studies: Collection[str] | None = None,
+) -> None:
     """Give a user a password, in a file that is made if there is none.
 
     Args:
         scopes: what the user may do; None for what the line said, or the usual where there was none.
+        studies: the Study Instance UIDs the user is limited to, none for no limit; None for what the line said.
 
     Raises:
-        UsageError: no name, no password, unknown scopes.
+        UsageError: no name, no password, unknown scopes, no UIDs.
         InputError, OutputError: the file cannot be read or written.
     """
     if not _NAME.fullmatch(name) or name != name.strip():
         raise UsageError("a user name is empty, too long, or has a colon or control character in it")
     entry = f"{name}:{hash_password(password)}"
-    wanted = None if scopes is None else in_order(parse_scopes(list(scopes)))
+    allowed = None if scopes is None else in_order(parse_scopes(list(scopes)))
+    limit = ",".join(sorted(parse_studies(list(studies)))) if studies else None if studies is None else ""
+
+    def line_of(known: str) -> str:
+        old_scopes, _, old_studies = known.strip().partition(":")[2].partition(":")[2].partition(":")
+        fields = (entry, old_scopes if allowed is None else allowed, old_studies if limit is None else limit)
+        return ":".join(fields).rstrip(":")
 
     def edit(lines: list[str]) -> list[str]:
         for place, line in enumerate(lines):
             if line.strip().partition(":")[0] == name:
-                kept = line.strip().partition(":")[2].partition(":")[2] if wanted is None else wanted
-                return [*lines[:place], f"{entry}:{kept}" if kept else entry, *lines[place + 1 :]]
-        return [*lines, f"{entry}:{wanted}" if wanted else entry]
+                return [*lines[:place], line_of(line), *lines[place + 1 :]]
+        return [*lines, line_of("")]
 
     credential_file.change(path, WHAT, edit)
 

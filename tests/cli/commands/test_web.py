@@ -209,10 +209,10 @@ def test_a_missing_certificate(capsys: Any, tmp_path: Path) -> None:
 def test_passwords(capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     users = str(tmp_path / "users")
     monkeypatch.setattr("sys.stdin", StringIO("secret\n"))
-    assert run(capsys, "passwd", users, "alice", "--scopes", "query")[0] == 0
+    assert run(capsys, "passwd", users, "alice", "--scopes", "query", "--studies", "1.2.3")[0] == 0
     found, _ = Basic(users).identify("YWxpY2U6c2VjcmV0")
     assert found is not None
-    assert (found.name, found.scopes) == ("alice", {"query"})
+    assert (found.name, found.scopes, found.studies) == ("alice", {"query"}, {"1.2.3"})
     assert "secret" not in Path(users).read_text()
     monkeypatch.setattr("sys.stdin", StringIO("\n"))
     code, _, err = run(capsys, "passwd", users, "bob")

@@ -92,20 +92,23 @@ def serve(port: str | None) -> None:
 @click.argument("user", metavar="USER")
 @click.option("--scopes", metavar="SCOPES", default=None,
               help=f"what the user may do: {_SCOPES} [default: as before, or query,retrieve,store]")  # fmt: skip
+@click.option("--studies", metavar="UIDS", default=None,
+              help="limit the user to these studies; all for no limit [default: as before]")  # fmt: skip
 @click.option("--remove", is_flag=True, help="let the user in no longer")
-def passwd(file: str, user: str, scopes: str | None, remove: bool) -> ExitCode:
+def passwd(file: str, user: str, scopes: str | None, studies: str | None, remove: bool) -> ExitCode:
     """Give USER a password in FILE, which is made if there is none, or a new one.
 
     The password is asked for, or is the first line of standard input; it is never an argument, which others could see.
     A running service sees the change at once.
     """
     from dcmkit.web import passwords
-    from dcmkit.web.identity import parse_scopes
+    from dcmkit.web.identity import parse_scopes, parse_studies
 
     if remove:
         return _told(passwords.remove_user(file, user), f"{user} is let in no longer", f"there is no user {user}")
     wanted = parse_scopes(scopes) if scopes is not None else None
-    passwords.set_password(file, user, _password(user), wanted)
+    limit = None if studies is None else () if studies == "all" else parse_studies(studies)
+    passwords.set_password(file, user, _password(user), wanted, limit)
     say(f"{user} has a new password")
     return ExitCode.DONE
 
