@@ -377,6 +377,42 @@ def test_a_file_set(archive: Archive, tmp_path: Path) -> None:
         Retrieving(archive).retrieve(request("application/dicom", ("dicomdir", "true")))
 
 
+def test_names_in_a_zip_lead_nowhere_else(archive: Archive) -> None:
+    store(archive, data("1.2.1"))
+    archive.flush()
+    one = locate(archive, STUDY)[0]._replace(study="../..", series="", instance="/etc/passwd\n")
+    name = retrieving._file_name(one)
+    assert ".." not in name.split("/")
+    assert name.count("/") == 2
+    assert name.isprintable()
+
+
+def test_over_the_application(archive: Archive, tmp_path: Path) -> None:
+    """HEAD, ranges and 304 of what is sent as it is, and of what is made on the way."""
+    from dcmkit.web.application import Application
+    from tests.web.asgi import call
+
+    store(archive, compressed(tmp_path, data("1.2.1"), RLE))
+    application = Application(Routes(Retrieving(archive).routes()))
+    path = f"/dicom-web/studies/{STUDY}"
+    try:
+        for accept in (AS_STORED, AS_STORED.replace("*", JPEG_LS), "application/zip; transfer-syntax=*"):
+            status, headers, whole = call(application, "GET", path, {"accept": accept})
+            assert status == 200
+            again = call(application, "HEAD", path, {"accept": accept})
+            assert again[0] == 200
+            assert again[2] == b""
+            assert again[1].get("content-length") == headers.get("content-length")
+            assert call(application, "GET", path, {"accept": accept, "if-none-match": headers["etag"]})[0] == 304
+            assert headers.get("content-length") in (None, str(len(whole)))
+        status, headers, part = call(application, "GET", path, {"accept": AS_STORED, "range": "bytes=10-19"})
+        assert (status, len(part)) == (206, 10)
+        assert call(application, "GET", path, {"accept": "image/png"})[0] == 406
+        assert call(application, "GET", path + "/series/1.9", {})[0] == 404
+    finally:
+        application.close()
+
+
 # --- routes --------------------------------------------------------------------------------------------------------
 
 

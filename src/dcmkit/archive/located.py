@@ -96,8 +96,11 @@ def _rows(archive: Archive, sql: str, parameters: list[str] | list[int]) -> list
     with archive.index.reading() as connection:
         rows = connection.execute(sql, parameters).fetchall()
     root = archive.root
+    places: dict[str, str] = {}
     found: list[Located] = []
     for number, directory, name, *facts, frames, modality in rows:
-        path = os.path.join(root, directory, name)
-        found.append(Located._make((number, path, *facts, max(1, frames or 1), modality or "")))
+        place = places.get(directory)
+        if place is None:
+            place = places[directory] = os.path.join(root, directory, "")
+        found.append(Located._make((number, place + name, *facts, max(1, frames or 1), modality or "")))
     return found

@@ -11,6 +11,7 @@ it is too late for a status by then, and nothing gets lost silently.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -22,7 +23,7 @@ from dcmkit.errors import DcmkitError, InputError, OutputError, UnsupportedSynta
 from dcmkit.logs import get_logger
 from dcmkit.pixels import syntaxes
 from dcmkit.uids import is_encapsulated, is_uid, name_of
-from dcmkit.web.exchange import FileSlice, GoneError, Reply, Request, Rope
+from dcmkit.web.exchange import FileSlice, GoneError, Reply, Request, Rope, make_etag
 from dcmkit.web.multipart import MultipartWriter, make_boundary
 from dcmkit.web.negotiation import ANY, DICOM, ZIP, Choice, NotAcceptableError, instance_offers, select
 from dcmkit.web.qido import warning_header
@@ -42,6 +43,7 @@ _META = 132
 """Bytes of preamble and prefix; a file whose data set begins before these has neither, nor file meta information."""
 _LONGEST_NATIVE = 0xFFFFFFFE
 """Bytes that Pixel Data can have in a native transfer syntax (PS3.5 7.1)."""
+_ANY_SYNTAX = re.compile(r'transfer-syntax="?\*')
 _REASONS = 3
 """Reasons that a Warning tells."""
 
@@ -184,8 +186,9 @@ class Retrieving:
         instances = instances_of(self._archive, request)
         directory = (request.parameter("dicomdir") or "").lower() in ("true", "yes", "1")
         choice = choose(instances, request, directory=directory)
-        boundary = make_boundary(self._key, *(one.version for one in instances)) if choice.multipart else ""
-        etag = etag_of(instances, request.base_url, choice.media_type, choice.transfer_syntax, boundary, int(directory))
+        version = etag_of(instances)
+        boundary = make_boundary(self._key, version) if choice.multipart else ""
+        etag = make_etag(version, request.base_url, choice.media_type, choice.transfer_syntax, boundary, int(directory))
         request.unless_known(etag)
         planned = plan(instances, choice.transfer_syntax)
         reply = self._reply(request, choice, planned, boundary, directory=directory)
@@ -228,8 +231,8 @@ def choose(instances: Sequence[Located], request: Request, *, directory: bool = 
     # PS3.18 8.7.3.4: Explicit VR Little Endian is the default unless there is only something that cannot be it
     default = stored if stored in syntaxes.PASSED_THROUGH else syntaxes.EXPLICIT
     one = bool(request.variables.get("instance"))
-    asked = "".join(filter(None, request.accept))
-    encodable = _encodable() if "transfer-syntax" in asked.lower() else ()
+    asked = _ANY_SYNTAX.sub("", "".join(filter(None, request.accept)).lower())
+    encodable = _encodable() if "transfer-syntax" in asked else ()  # which takes a while to find out
     offers = instance_offers((*encodable, *has), stored=stored, default=default, one=one)
     if directory:
         offers = tuple(offer for offer in offers if offer.media_type == ZIP)
@@ -246,15 +249,19 @@ def plan(instances: Sequence[Located], transfer_syntax: str) -> Planned:
     items: list[Item] = []
     gone = 0
     refused: list[str] = []
+    stat = os.stat
     for one in instances:
         try:
-            size = os.stat(one.path).st_size
+            size = stat(one.path).st_size
         except OSError:
             gone += 1
             continue
-        wanted = one.transfer_syntax_uid if transfer_syntax == ANY else transfer_syntax
+        syntax = one.transfer_syntax_uid
+        if transfer_syntax in (ANY, syntax):
+            items.append(Item(one, size, syntax))
+            continue
         try:
-            syntax = wanted if wanted == one.transfer_syntax_uid else _target(one, wanted)
+            syntax = _target(one, transfer_syntax)
         except InputError as error:
             refused.append(error.message)
         else:
@@ -347,10 +354,10 @@ class Addresses:
 
     def of(self, one: Located) -> str:
         """The URL of an instance."""
-        if self._series != (one.study, one.series) or not self._base:
+        if self._series != one[2:4] or not self._base:  # study and series
             self._series = one.study, one.series
             self._base = self._request.url("studies", one.study, "series", one.series, "instances")
-        return f"{self._base}/{one.instance if is_uid(one.instance) else quote(one.instance, safe='')}"
+        return f"{self._base}/{quote(one.instance, safe='')}"
 
 
 def _part_headers(item: Item, addresses: Addresses, transfer_syntax_uid: str = "") -> dict[str, str]:
@@ -377,8 +384,14 @@ def _rope(items: Sequence[Item], boundary: str, addresses: Addresses) -> Rope:
     writer = MultipartWriter(boundary)
     pieces: list[bytes | FileSlice] = []
     for item in items:
-        pieces.append(writer.head(_part_headers(item, addresses), item.stored_size))
-        pieces += _stored(item)
+        one, size, syntax = item
+        headers = {"Content-Type": part_type(syntax), "Content-Location": addresses.of(one)}
+        if one.offset >= _META:
+            pieces.append(writer.head(headers, size))
+            pieces.append(FileSlice(one.path, 0, size))
+        else:
+            pieces.append(writer.head(headers, item.stored_size))
+            pieces += _stored(item)
     pieces.append(writer.end())
     return Rope(tuple(pieces))
 
