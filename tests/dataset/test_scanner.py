@@ -264,6 +264,16 @@ def test_the_bytes_of_pixels_may_be_skipped_unread():
 # --- legal enough ---
 
 
+def test_it_is_told_what_may_be_skipped():
+    whole = encode([(0x00280010, "US", b"\1\0"), (0x7FE00010, "OW", bytes(100))], EXPLICIT)
+    scanner = DataSetScanner(EXPLICIT, frozenset())
+    scanner.feed(memoryview(whole)[:10])
+    assert scanner.skippable_tag == 0
+    scanner.feed(memoryview(whole)[10:40])
+    assert scanner.skippable_tag == 0x7FE00010
+    assert scanner.skippable == len(whole) - 40
+
+
 def test_a_vr_of_the_future_has_a_long_length():
     data = encode(PLAIN[:1]) + struct.pack("<HH2sHL", 0x0009, 0x1010, b"ZZ", 0, 6) + b"abcdef" + encode(PLAIN[1:])
     assert scan(data).values[NAME] == b"Doe^Jane"

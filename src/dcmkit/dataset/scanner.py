@@ -146,6 +146,11 @@ class DataSetScanner:
         """How many of the next bytes need not be fed: `skip()` may pass over them."""
         return self._skip if self._record is None and self._inflater is None else 0
 
+    @property
+    def skippable_tag(self) -> int:
+        """The tag of the element at the top level that `skippable` is the rest of; 0 for none."""
+        return self._tag if self._skip and len(self._levels) == 1 else 0
+
     def skip(self, count: int) -> None:
         """Pass over the next `count` bytes (at most `skippable`) unread."""
         self._skip -= count
