@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcmkit.archive.folder import Folder
 from dcmkit.errors import InvalidDataSetError
@@ -66,6 +68,18 @@ def test_what_is_no_object_leaves_nothing(tmp_path: Path, content: bytes) -> Non
             feed_and_finish(stream, content)
         stream.abandon()
     assert list(tmp_path.iterdir()) == []
+
+
+@given(st.binary(max_size=400), st.integers(0, 400), st.integers(1, 200))
+def test_anything_gives_an_object_or_the_documented_error(garbage: bytes, at: int, size: int) -> None:
+    content = part10()[:at] + garbage
+    stream = Part10Stream(None)
+    try:
+        for begin in range(0, len(content), size):
+            stream.feed(memoryview(content)[begin : begin + size])
+        stream.finish()
+    except InvalidDataSetError:
+        pass
 
 
 def test_names_that_are_paths(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcmkit.dataset.elements import Element, text
 from dcmkit.errors import InvalidDataSetError, ProtocolError, UsageError
@@ -59,6 +61,26 @@ def test_attributes_that_are_none_are_left_out() -> None:
     for row in ([], 3, None, {"x": 3}):
         with pytest.raises(InvalidDataSetError):
             data_set_of(row)
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.sampled_from(["SQ", "PN", "OB"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["vr", "Value", "BulkDataURI", "00080018", "0020000D", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(ANY_JSON)
+def test_anything_gives_an_answer_or_the_documented_error(row: object) -> None:
+    try:
+        assert data_set_of(row) is not None
+    except InvalidDataSetError:
+        pass
 
 
 def test_pages_and_limits() -> None:

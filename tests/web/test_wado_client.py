@@ -77,6 +77,14 @@ def test_parts_without_end(tmp_path: Path) -> None:
     assert len(arrivals) < 1100
 
 
+def test_another_transfer_syntax_than_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with peer([multipart(OBJECTS)]) as server, HttpClient(server.url, options=Options(proxy="")) as client:
+        arrivals: list[Arrival] = []
+        WadoClient(Asker(client), None, transfer_syntax="1.2.840.10008.1.2.4.80").fetch("/x", arrivals.append)
+    assert len(arrivals) == 3
+    assert "3 objects came in another transfer syntax" in caplog.text
+
+
 def test_a_full_disk_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OutputError("no space left")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
 from dcmkit.errors import DcmkitError, ProtocolError
 from dcmkit.services.retrieve_scu import Arrival
@@ -15,6 +16,7 @@ from dcmkit.web.wado_files import FileFetcher, What, bulk_uris
 from dcmkit.web.wado_targets import Target
 from tests.web.dicomweb_peer import multipart
 from tests.web.http_peer import Reply, peer
+from tests.web.test_qido_client import ANY_JSON
 
 CUT = multipart([b"1"], "image/jls")._replace(body=b"--b0undary\r\nContent-Type: image/jls\r\n\r\nabc")
 TARGET = Target("1.2", "1.2.3", "1.2.3.4")
@@ -77,6 +79,13 @@ def test_bulk_data_in_sequences() -> None:
     assert sorted(bulk_uris(json.dumps([row]).encode())) == [("00081199.2.00420011", "b"), ("7FE00010", "a")]
     for text in (b"[]", b"3", b"[3]", b'[{"00081199":{"vr":"SQ","Value":3}}]'):
         assert list(bulk_uris(text)) == []
+
+
+@given(ANY_JSON)
+def test_any_metadata_give_uris_or_the_documented_error(row: object) -> None:
+    for name, _ in bulk_uris(json.dumps([row]).encode()):
+        assert "/" not in name
+        assert not name.startswith(".")
 
 
 @pytest.mark.parametrize("text", [b"", b"[" * 99999, b"\xff"])

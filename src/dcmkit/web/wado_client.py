@@ -16,7 +16,7 @@ from dcmkit.web.http_response import HttpStatusError
 from dcmkit.web.media_types import MediaType, boundary_of, parse_media_type
 from dcmkit.web.multipart import Limits, MultipartReader, PartBegan, PartData, PartEnded
 from dcmkit.web.part10_stream import Part10Stream
-from dcmkit.web.repeating import bounded
+from dcmkit.web.repeating import bounded, warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,13 +96,15 @@ class WadoClient:
             OutputError: objects cannot be written.
         """
         response = self._response(target, single)
-        counted = _Counted(take)
+        counted = _Counted(take, self._syntax)
         try:
             self._read(response, counted)
         except BaseException:
             response.close()
             raise
-        return Fetched(response.status, response.header("Warning")[:300], counted.count)
+        if counted.otherwise:
+            log.warning("%d objects came in another transfer syntax than was asked for", counted.otherwise)
+        return Fetched(response.status, warnings(response), counted.count)
 
     def _response(self, target: str, single: bool) -> Response:
         if single:
@@ -196,13 +198,17 @@ class WadoClient:
 class _Counted:
     """Counts what is told."""
 
-    def __init__(self, take: Callable[[Arrival], None]) -> None:
-        self._take = take
-        self.good = self.bad = 0
+    def __init__(self, take: Callable[[Arrival], None], syntax: str = ANY_SYNTAX) -> None:
+        self._take, self._syntax = take, syntax
+        self.good = self.bad = self.otherwise = 0
 
     @property
     def count(self) -> int:
         return self.good + self.bad
+
+    def came_as(self, transfer_syntax_uid: str) -> None:
+        """An object's transfer syntax."""
+        self.otherwise += self._syntax not in (ANY_SYNTAX, transfer_syntax_uid)
 
     def __call__(self, arrival: Arrival) -> None:
         if arrival.stored:
@@ -215,9 +221,7 @@ class _Counted:
 class _Part:
     """One object on its way: what is wrong with it is told when it ends, and the others go on."""
 
-    def __init__(
-        self, destination: Destination | None, source: str, take: Callable[[Arrival], None], kind: str = ""
-    ) -> None:
+    def __init__(self, destination: Destination | None, source: str, take: _Counted, kind: str = "") -> None:
         self._stream: Part10Stream | None = Part10Stream(destination, source)
         self._take = take
         self._error: DcmkitError | None = None
@@ -253,6 +257,7 @@ class _Part:
         self.abandon()
         if taken is not None:
             found = taken.header
+            self._take.came_as(found.transfer_syntax_uid)
             self._take(Arrival(found.sop_class_uid, found.sop_instance_uid, taken.status, taken.message, taken.path))
             return
         assert error is not None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from dcmkit.dataset.elements import DataSet, element, text
 from dcmkit.errors import (
     ConnectError,
+    ConnectionLostError,
     DcmkitError,
     InputError,
     NetworkError,
@@ -203,7 +204,7 @@ class Retrieval:
         return self._present is not None and self._present.has(uid)
 
     def told(self, request: Request, key: str, arrival: Arrival) -> None:
-        """An object came."""
+        """An object came. Raises: ConnectionLostError: and it was the last: all is to end."""
         try:
             if self._journal is not None and arrival.stored:
                 self._journal.add(key, arrival.sop_instance_uid, arrival.path)
@@ -213,6 +214,8 @@ class Retrieval:
             with self._lock:
                 self._broken = self._broken or error
             raise
+        if self._stop.is_set():
+            raise ConnectionLostError("interrupted")
 
     @property
     def kind(self) -> Kind:

@@ -301,8 +301,8 @@ class _Work:
             place = self._uri(target, None) if by_uri else self._root + target.path
             fetched = client.fetch(place, take, single=by_uri)
             if fetched.status == 206:
-                return "the server says that it has not all of it (206)"
-            return ""
+                return f"the server says that it has not all of it (206) {fetched.warning}".rstrip()
+            return f"the server warns: {fetched.warning}" if fetched.warning else ""
 
         return fetch
 
