@@ -120,6 +120,8 @@ def test_operations_are_what_routes_say():
     assert set(store["responses"]["403"]["content"]) == {"application/problem+json"}
     assert set(store["responses"]["202"]["content"]) == {"application/dicom+json"}
     assert "304" not in store["responses"]
+    bulk = api["paths"]["/studies/{study}/bulkdata/{path}"]["get"]["responses"]["200"]
+    assert set(bulk["content"]) == {"application/octet-stream", "multipart/related"}
     gone = api["paths"]["/studies/{study}"]["delete"]["responses"]
     assert "200" not in gone
     assert "content" not in gone["204"]

@@ -24,6 +24,7 @@ _VARIABLES: dict[str, tuple[str, Json]] = {
         {"type": "string", "pattern": "^[1-9][0-9]*(,[1-9][0-9]*)*$"},
     ),
 }
+_IN_PARTS = frozenset({"Retrieve", "Rendered"})
 _FROM_ZERO = frozenset({"limit", "offset"})
 _MEANINGS = {
     304: "What the user agent has is still right.",
@@ -162,7 +163,7 @@ def _responses(route: Route) -> Json:
         content: Json = {}
         # a store request of which nothing is stored is answered as others are (PS3.18 10.5.3.2)
         if status in (200, 201, 202, 203, 206) or (status in (400, 409) and route.tag == "Store"):
-            content = {name: _content(name, route) for name in route.produces}
+            content = {name: _content(name, route) for name in _produced(route)}
         if status >= 400:
             content |= _problem()
         if content:
@@ -170,6 +171,13 @@ def _responses(route: Route) -> Json:
     responses: Json = {str(status): found[status] for status in sorted(found)}
     responses["default"] = {"description": "Something else went wrong.", "content": _problem()}
     return responses
+
+
+def _produced(route: Route) -> Sequence[str]:
+    """Media types of answers; what is retrieved may come in parts of them (PS3.18 8.6.1.2)."""
+    if route.tag in _IN_PARTS and route.produces and not any(name.startswith("multipart/") for name in route.produces):
+        return *route.produces, "multipart/related"
+    return route.produces
 
 
 def _problem() -> Json:
