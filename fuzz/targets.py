@@ -66,7 +66,9 @@ from dcmkit.services.models import MODELS, FindExtended
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 import deid_targets
+import header_targets
 import image_targets
+import store_targets
 import web_targets
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -621,6 +623,9 @@ def _codestreams() -> list[bytes]:
     ]
 
 
+_RUNS = image_targets.RUNS | deid_targets.RUNS | header_targets.RUNS | store_targets.RUNS | web_targets.RUNS
+
+
 def _targets() -> dict[str, Target]:
     request_items = [one[6 + 68 :] for one in _pdus()[:2]]
     conversations = [bytes((cut,)) + one for cut in (0, 7, 255) for one in _conversations()]
@@ -653,7 +658,7 @@ def _targets() -> dict[str, Target]:
         "bulk_data": Target(fuzz_bulk_data, tuple(bytes((i,)) + encoded for i, encoded in _data_sets())),
         "codestream": Target(fuzz_codestream, tuple(_codestreams())),
         "dcmqrscp": Target(fuzz_dcmqrscp, (_DCMQRSCP,)),
-        **{name: Target(*found) for name, found in (image_targets.RUNS | deid_targets.RUNS | web_targets.RUNS).items()},
+        **{name: Target(*found) for name, found in _RUNS.items()},
     }
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dcmkit.dataset.dictionary import vr_of
 from dcmkit.dataset.elements import BYTES_VRS
-from dcmkit.dataset.json_header import PIXELS, is_bulk, walked
+from dcmkit.dataset.json_header import NOT_HERE, PIXELS, is_bulk, walked
 from dcmkit.dataset.raw import (
     DEPTH_LIMIT,
     ITEM,
@@ -93,7 +93,7 @@ def bulk_elements(data: bytes | mmap, start: int, end: int, encoding: Encoding) 
         InvalidDataSetError: the data set cannot be followed.
     """
     view = memoryview(data)
-    last = {one.tag: one for one in walked(view, start, end, encoding)}
+    last = {one.tag: one for one in walked(view, start, end, encoding) if one.tag >> 16 not in NOT_HERE}
     yield from _bulk(view, [last[tag] for tag in sorted(last)], encoding, (), 0)
 
 

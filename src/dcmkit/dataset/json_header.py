@@ -55,7 +55,7 @@ PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _ALWAYS = PIXELS | {0x00420011, 0x54001010, 0x56000020}
 _ALWAYS_REPEATING = {(0x60, 0x3000), (0x50, 0x3000), (0x50, 0x200C)}
 """Overlay, curve and audio sample data, by the first half of the group."""
-_NOT_HERE = frozenset({0, 2})
+NOT_HERE = frozenset({0, 2})
 """Groups of command sets and of file meta information, which strayed here."""
 _CHARACTER_SET = 0x00080005
 _BLOCK = 1 << 15
@@ -248,7 +248,7 @@ def skeleton(data: bytes | mmap, start: int, end: int, encoding: Encoding) -> tu
     kept: dict[int, RawElement] = {}
     size = 0
     for one in walked(view, start, end, encoding):
-        if one.tag >> 16 in _NOT_HERE:
+        if one.tag >> 16 in NOT_HERE:
             continue
         vr = vr_of(one.tag) if one.vr == "UN" and vr_of(one.tag) in BYTES_VRS else one.vr
         fragments = one.length == UNDEFINED and one.vr in BYTES_VRS - {"UN"}
@@ -382,7 +382,7 @@ def _learn(key: bytes, explicit: bool, headers: dict[bytes, _Header]) -> _Header
         raise _Stop(_UNUSUAL)
     if vr in LONG_LENGTH_VRS if explicit else (length > 0xFFFF or vr == "SQ" or vr in BYTES_VRS):
         kind = _LONG
-    elif group in _NOT_HERE or not number:
+    elif group in NOT_HERE or not number:
         kind = _LEFT_OUT
     else:
         kind = _TEXT if vr in _PLAIN or vr in ("PN", "IS", "DS") else _OTHER
@@ -487,7 +487,7 @@ class _Writer:
             if start > len(data):
                 raise _Stop(_MORE)
             length = _word(data, pos + 8)[0]
-        if not tag & 0xFFFF or tag >> 16 in _NOT_HERE:
+        if not tag & 0xFFFF or tag >> 16 in NOT_HERE:
             raise _Stop(_UNUSUAL)
         actual = vr_of(tag) if vr == "UN" else vr
         if length == UNDEFINED:
