@@ -61,9 +61,9 @@ def glimpse(path: str, offset: int, size: int) -> Glimpse | None:
     length = described.frame_bytes
     for start in (end - length, end - length - 1):  # where it is of odd length, there is a byte after it
         head = block[start - 12 : start] if start >= 12 else b""
-        if head[:4] == _PIXEL_DATA and head[4:8] in (b"OW\0\0", b"OB\0\0"):
-            if start + int.from_bytes(head[8:12], "little") == end:
-                return Glimpse(described, offset + start, length)
+        says = head[:4] == _PIXEL_DATA and head[4:8] in (b"OW\0\0", b"OB\0\0")
+        if says and start + int.from_bytes(head[8:12], "little") == end:
+            return Glimpse(described, offset + start, length)
     return None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dcmkit.errors import UnsupportedSyntaxError, UsageError
 from dcmkit.pixels import plan, syntaxes
+from dcmkit.pixels.glimpse import glimpse
 from dcmkit.pixels.guard import decode_guarded
 from dcmkit.web.exchange import FileSlice, HttpError, NotFoundError, Reply, Request, Rope
 from dcmkit.web.image_cache import ImageCache, ResultCache, blaming_object
@@ -79,8 +80,12 @@ class Frames:
         """The frames that a path names."""
         instance = instances_of(self._archive, request)[0]
         wanted = request.variables.get("frames")
+        if instance.frames == 1 and instance.transfer_syntax_uid == syntaxes.EXPLICIT:
+            reply = self._seen(request, instance, wanted)
+            if reply is not None:
+                return reply
         with self._images.lend(instance) as image, blaming_object():
-            numbers = frame_numbers(wanted, image)
+            numbers = frame_numbers(wanted, frame_count(image))
             choice = chosen(image, len(numbers) == 1, *request.accept)
             etag = etag_of([instance], wanted or "all", *choice)
             request.unless_known(etag)
@@ -88,6 +93,21 @@ class Frames:
             if is_as_stored(image, choice.transfer_syntax):
                 return self._reply(answer, numbers, [as_stored(image, number - 1) for number in numbers])
             return self._transcoded(answer, image, numbers)
+
+    def _seen(self, request: Request, instance: Located, wanted: str | None) -> Reply | None:
+        """The frame of a plain image, which need not be opened; None where it is none, or has to be encoded."""
+        found = glimpse(instance.path, instance.offset, instance.size)
+        if found is None:
+            return None
+        numbers = frame_numbers(wanted, 1)
+        there = encodable(found.description, syntaxes.EXPLICIT)
+        choice = _selected(syntaxes.EXPLICIT, there, len(numbers) == 1, *request.accept)
+        if choice.transfer_syntax != syntaxes.EXPLICIT:
+            return None
+        etag = etag_of([instance], wanted or "all", *choice)
+        request.unless_known(etag)
+        content = (FileSlice(instance.path, found.offset, found.length),)
+        return self._reply(_Answer(request, instance, choice, etag), numbers, [content] * len(numbers))
 
     def _reply(self, answer: _Answer, numbers: Sequence[int], contents: Sequence[Contents]) -> Reply:
         if not answer.choice.multipart:
@@ -154,15 +174,22 @@ class _Answer(NamedTuple):
         return {"Content-Type": self.part_type, "Content-Location": self.location(number)}
 
 
-def frame_numbers(text: str | None, image: ImageFile) -> Sequence[int]:
-    """The frames that a path names, counted from 1; None is all. A video is one frame: all of them are one stream.
+def frame_count(image: ImageFile) -> int:
+    """The frames that can be asked for; a video is one: all its frames are one stream."""
+    return 1 if image.is_video and image.number_of_frames else image.number_of_frames
+
+
+def frame_numbers(text: str | None, count: int) -> Sequence[int]:
+    """The frames that a path names, counted from 1; None is all.
+
+    Args:
+        count: how many there are.
 
     Raises:
         UsageError: that is no list of numbers (400).
         NotFoundError: one of them is not there (404).
         HttpError: they are too many (413).
     """
-    count = 1 if image.is_video and image.number_of_frames else image.number_of_frames
     if text is None:
         if not count:
             raise NotFoundError("the instance has no frames")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dcmkit.errors import DcmkitError, InputError, UsageError
 from dcmkit.web import documents
 from dcmkit.web.exchange import FileSlice, GoneError, HttpError, Reply, Request, Rope
-from dcmkit.web.framing import INSTANCE, frame_numbers
+from dcmkit.web.framing import INSTANCE, frame_count, frame_numbers
 from dcmkit.web.image_cache import ImageCache, ResultCache, blaming_object
 from dcmkit.web.multipart import MultipartWriter, make_boundary
 from dcmkit.web.negotiation import Choice, NotAcceptableError, rendered_offers, select
@@ -245,7 +245,7 @@ class Rendered:
         with self._shown.images.lend(instance) as image:
             with blaming_object():
                 types = media_types(image)
-                numbers = None if named is None else frame_numbers(named, image)
+                numbers = None if named is None else frame_numbers(named, frame_count(image))
             if not types:
                 raise NotAcceptableError("it can be rendered as nothing", hint="/metadata says what it is")
             choice = _choose(types, numbers is None or len(numbers) == 1, *request.accept)
@@ -371,7 +371,11 @@ class Rendered:
         try:
             with self._shown.images.lend(instance) as image:
                 with blaming_object():
-                    frame = image.number_of_frames // 2 if named is None else frame_numbers(named, image)[0] - 1
+                    frame = (
+                        image.number_of_frames // 2
+                        if named is None
+                        else frame_numbers(named, frame_count(image))[0] - 1
+                    )
                     if media_type not in media_types(image):
                         return None
                 shown = self._shown.show(image, media_type, wanted, frame, state, key=key)
