@@ -296,6 +296,14 @@ def test_what_cannot_be_had_at_all(archive: Archive) -> None:
         Retrieving(archive).retrieve(request("image/jpeg"))
 
 
+def test_the_next_best_of_what_is_accepted(archive: Archive, tmp_path: Path) -> None:
+    put(archive, "1.2.1", more=[*PIXELS[:7], (0x00280103, "US", number(1, EXPLICIT))], pixels=bytes(32))
+    both = AS_STORED.replace("*", named("jpeg")) + ", " + AS_STORED.replace("*", RLE) + "; q=0.5"
+    assert syntaxes_of(Retrieving(archive).retrieve(request(both)), tmp_path) == [RLE]
+    with pytest.raises(NotAcceptableError, match="no instance can be had in JPEG Baseline"):
+        Retrieving(archive).retrieve(request(AS_STORED.replace("*", named("jpeg"))))
+
+
 def test_what_turns_out_to_be_damaged(archive: Archive, tmp_path: Path) -> None:
     """In parts it comes as it is; alone it is refused."""
     raw = compressed(tmp_path, data("1.2.2", instance=2), JPEG_LS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -25,7 +25,7 @@ from dcmkit.pixels import syntaxes
 from dcmkit.uids import is_encapsulated, is_uid, name_of
 from dcmkit.web.exchange import FileSlice, GoneError, Reply, Request, Rope, make_etag
 from dcmkit.web.multipart import MultipartWriter, make_boundary
-from dcmkit.web.negotiation import ANY, DICOM, ZIP, Choice, NotAcceptableError, instance_offers, select
+from dcmkit.web.negotiation import ANY, DICOM, ZIP, Choice, NotAcceptableError, Offer, instance_offers, select
 from dcmkit.web.qido import warning_header
 from dcmkit.web.resources import etag_of, instances_of
 from dcmkit.web.routes import QueryParameter, Route
@@ -43,6 +43,8 @@ _META = 132
 """Bytes of preamble and prefix; a file whose data set begins before these has neither, nor file meta information."""
 _LONGEST_NATIVE = 0xFFFFFFFE
 """Bytes that Pixel Data can have in a native transfer syntax (PS3.5 7.1)."""
+_ATTEMPTS = 4
+"""Transfer syntaxes that are tried, where several are accepted."""
 _ANY_SYNTAX = re.compile(r'transfer-syntax="?\*')
 _REASONS = 3
 """Reasons that a Warning tells."""
@@ -185,8 +187,24 @@ class Retrieving:
         """
         instances = instances_of(self._archive, request)
         directory = (request.parameter("dicomdir") or "").lower() in ("true", "yes", "1")
-        choice = choose(instances, request, directory=directory)
         version = etag_of(instances)
+        refused: dict[str, NotAcceptableError] = {}
+        while len(refused) < _ATTEMPTS:
+            try:
+                choice = choose(instances, request, directory=directory, without=refused)
+            except NotAcceptableError as error:
+                raise next(iter(refused.values()), error) from None
+            try:
+                return self._chosen(request, instances, choice, version, directory=directory)
+            except NotAcceptableError as error:  # the next best of what is accepted (PS3.18 8.7.8.1)
+                if choice.transfer_syntax in refused:
+                    raise
+                refused[choice.transfer_syntax] = error
+        raise next(iter(refused.values()))
+
+    def _chosen(
+        self, request: Request, instances: list[Located], choice: Choice, version: str, *, directory: bool
+    ) -> Reply:
         boundary = make_boundary(self._key, version) if choice.multipart else ""
         etag = make_etag(version, request.base_url, choice.media_type, choice.transfer_syntax, boundary, int(directory))
         request.unless_known(etag)
@@ -220,8 +238,14 @@ def _encodable() -> tuple[str, ...]:
     return tuple(one.transfer_syntax_uid for one in available() if one.encoders)
 
 
-def choose(instances: Sequence[Located], request: Request, *, directory: bool = False) -> Choice:
+def choose(
+    instances: Sequence[Located], request: Request, *, directory: bool = False, without: Collection[str] = ()
+) -> Choice:
     """The media type and transfer syntax that are sent.
+
+    Args:
+        directory: only a zip archive will do.
+        without: transfer syntaxes that turned out to be impossible.
 
     Raises:
         MediaTypeError, NotAcceptableError: as `negotiation.select`.
@@ -234,9 +258,16 @@ def choose(instances: Sequence[Located], request: Request, *, directory: bool = 
     asked = _ANY_SYNTAX.sub("", "".join(filter(None, request.accept)).lower())
     encodable = _encodable() if "transfer-syntax" in asked else ()  # which takes a while to find out
     offers = instance_offers((*encodable, *has), stored=stored, default=default, one=one)
+    if without:
+        offers = tuple(_without(offer, without) for offer in offers)
     if directory:
         offers = tuple(offer for offer in offers if offer.media_type == ZIP)
     return select(offers, *request.accept)
+
+
+def _without(offer: Offer, syntaxes_refused: Collection[str]) -> Offer:
+    left = tuple(uid for uid in offer.transfer_syntaxes if uid not in syntaxes_refused)
+    return offer._replace(transfer_syntaxes=left or offer.transfer_syntaxes)
 
 
 def plan(instances: Sequence[Located], transfer_syntax: str) -> Planned:
