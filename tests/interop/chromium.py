@@ -37,14 +37,18 @@ class Page:
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command, and its result."""
+        message = self._command(method, **parameters)
+        assert "error" not in message, message
+        result: dict[str, Any] = message["result"]
+        return result
+
+    def _command(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
         self._connection.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
-            message = json.loads(self._connection.recv(timeout=60))
+            message: dict[str, Any] = json.loads(self._connection.recv(timeout=60))
             if message.get("id") == self._number:
-                assert "error" not in message, message
-                result: dict[str, Any] = message["result"]
-                return result
+                return message
             self.events.append(message)
 
     def evaluate(self, expression: str) -> Any:
@@ -56,10 +60,19 @@ class Page:
     def wait_for(self, expression: str, seconds: float = 60.0) -> Any:
         """The value of an expression, once it is true."""
         deadline = time.monotonic() + seconds
-        while not (value := self.evaluate(expression)):
-            assert time.monotonic() < deadline, f"{expression} did not come true"
-            self.evaluate("new Promise(done => setTimeout(done, 100))")
+        while not (value := self._attempt(expression)):
+            if time.monotonic() > deadline:
+                text = self.evaluate("document.body.innerText")
+                raise AssertionError(f"{expression} did not come true; the page says: {text[:2000]!r}")
+            self._attempt("new Promise(done => setTimeout(done, 100))")
         return value
+
+    def _attempt(self, expression: str) -> Any:
+        """The value; None where the page is not as far, or is just being left."""
+        found = self._command("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "error" in found or "exceptionDetails" in found["result"]:
+            return None
+        return found["result"]["result"].get("value")
 
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
         """`mousePressed`, `mouseMoved`, `mouseReleased` or `mouseWheel`."""
