@@ -18,11 +18,12 @@ import pytest
 from dcmkit.errors import AssociationRejectedError, ListenError, OutputDirectoryError, UsageError
 from dcmkit.net.listener import Listener
 from dcmkit.services import server
+from dcmkit.services.application_entity import ApplicationEntity
 from dcmkit.services.delivery import StoreTransport
 from dcmkit.services.forwarding import Policy, Target
 from dcmkit.services.server import Forwards, serve_storage
 from dcmkit.services.spool import DEAD, Spool
-from dcmkit.services.verification import echo
+from dcmkit.services.verification import VerificationSCP, echo
 from dcmkit.settings import ArchiveSettings, AssociationSettings, ListenerSettings, RequestorSettings
 from tests.net.server import assert_alive, associate
 from tests.services.objects import (
@@ -313,3 +314,73 @@ def test_the_process_is_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
         sys.setswitchinterval(interval)
         gc.unfreeze()
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+class Fellow:
+    """A companion that writes down what is asked of it; it has a socket to be watched."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.asked: list[str] = []
+        self.failure = failure
+        self.mine, self.theirs = socket.socketpair()
+        self.heard = threading.Event()
+
+    def begin(self, processes: server.Processes | None) -> None:
+        self.asked.append("begin" if processes is None else f"begin {processes.number}")
+        if self.failure is not None:
+            raise self.failure
+
+    def held(self) -> list[socket.socket]:
+        return [self.mine, self.theirs]
+
+    def watched(self) -> list[socket.socket]:
+        return [self.mine]
+
+    def ready(self, sock: socket.socket) -> None:
+        sock.recv(1)
+        self.heard.set()
+
+    def stop(self) -> None:
+        self.asked.append("stop")
+
+    def join(self, timeout: float) -> bool:
+        self.asked.append("join")
+        return True
+
+    def close(self) -> None:
+        self.mine.close()
+        self.theirs.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_companion_begins_and_ends_with_it(workers: int) -> None:
+    fellow = Fellow()
+    listener = LOOPBACK.replace(workers=workers)
+    ae = ApplicationEntity((VerificationSCP(),), ASSOCIATION, listener)
+
+    def on_ready(service: Listener) -> None:
+        def meanwhile() -> None:
+            fellow.theirs.send(b"x")
+            if fellow.heard.wait(20):
+                assert_alive(service.port)
+            service.stop()
+
+        if workers == 1:
+            threading.Thread(target=meanwhile).start()
+        else:
+            service.stop()
+
+    server.serve(0, listener, ASSOCIATION, ae, (), companion=fellow, on_ready=on_ready)
+    assert fellow.asked == ["begin" if workers == 1 else "begin 2", "stop", "join"]
+    assert fellow.heard.is_set() == (workers == 1)
+    fellow.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_companion_that_cannot_begin(workers: int) -> None:
+    fellow = Fellow(UsageError("it cannot"))
+    listener = LOOPBACK.replace(workers=workers)
+    ae = ApplicationEntity((VerificationSCP(),), ASSOCIATION, listener)
+    with pytest.raises(UsageError, match="it cannot"):
+        server.serve(0, listener, ASSOCIATION, ae, (), companion=fellow, on_ready=lambda _: None)
+    fellow.close()
