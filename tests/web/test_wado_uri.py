@@ -10,6 +10,8 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dcmkit.archive.store import Archive
 from dcmkit.dataset.elements import Element, decode, encode
@@ -317,6 +319,31 @@ def test_large_copies_are_there_while_they_are_sent(
     next(iter(converted.body))
     converted.body.close()
     converted.body.close()
+
+
+NAMES = ("contentType", "charset", "anonymize", "transferSyntax", "frameNumber", "rows", "columns", "region", "accept",
+         "windowCenter", "windowWidth", "imageQuality", "annotation", "presentationUID", "iccprofile", "x")  # fmt: skip
+VALUES = st.sampled_from(
+    ("yes", "no", "*", "1", "0", "99999", "nan", "1e9", "image/png", "image/gif", DICOM, "text/html", "patient",
+     "technique", syntaxes.RLE, syntaxes.JPEG_LS, "1.2.8", "0,0,1,1", "-1", "srgb", "")
+) | st.text(max_size=20)  # fmt: skip
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(query=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6))
+def test_any_query_is_answered_or_refused(archive: Archive, wado: WadoURI, query: dict[str, str]) -> None:
+    if not list(Path(archive.root).rglob("1.2.8.dcm")):
+        put_image(archive)
+        put_state(archive, "1.2.8")
+    try:
+        reply = ask(wado, **query)
+    except DcmkitError as error:
+        assert error.http_status < 500, repr(error)
+    else:
+        content = whole(reply)
+        assert content
+        if query.get("anonymize", "").strip().lower() == "yes":
+            assert harmless(content)
 
 
 def test_the_data_set_that_is_sent_says_so(archive: Archive, wado: WadoURI, tmp_path: Path) -> None:
