@@ -182,13 +182,18 @@ class FileFetcher:
         with _Files(self._directory) as files:
             for name, uri in bulk_uris(body):
                 where = self._same_origin(place, uri)
-                for number, (media_type, pieces) in enumerate(_parts(self._response(where, (kind, "*/*")))):
-                    if number:
-                        raise ProtocolError("the server sends several values for one")
-                    files.add(f"{target.uid}.{name}", media_type, pieces)
+                begun = files.count
+                for number, (media_type, pieces) in enumerate(_parts(self._response(where, (kind, "*/*"))), 1):
+                    files.add(f"{target.uid}.{name}.{number:04}", media_type, pieces)  # frames come one by one
+                if files.count == begun:
+                    raise ProtocolError("the server's answer is empty")
+                if files.count == begun + 1:
+                    files.rename_last(f"{target.uid}.{name}")
             path = files.keep(single="")
         take(Arrival("", target.uid, 0, "", path))
-        return "" if path else "there is no bulk data"
+        if not path:
+            log.info("%s: there is no bulk data", target)
+        return ""
 
     def _same_origin(self, place: str, uri: str) -> str:
         """Path and query of a URI, if it is the server's own: nobody else is asked, nor shown who we are."""
@@ -293,6 +298,11 @@ class _Files:
                 except OSError as error:
                     raise disk.output_error(error) from None
         self.count += 1
+
+    def rename_last(self, name: str) -> None:
+        """Another name for the one that was written last."""
+        temporary, _, extension = self._files.pop()
+        self._files.append((temporary, name, extension))
 
     def keep(self, single: str) -> str:
         """Give all of them their names, the first last; `single` is the name for the only one. The first one's path."""

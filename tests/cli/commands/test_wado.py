@@ -375,6 +375,20 @@ def test_bulk_data(tmp_path: Path, uri: str, is_well: bool) -> None:
     assert names(tmp_path / "out") == (wanted if is_well else [])
 
 
+def test_bulk_data_in_frames(tmp_path: Path) -> None:
+    row = {"7FE00010": {"vr": "OB", "BulkDataURI": "bulk/1"}}
+
+    def before(request: Request) -> Reply | None:
+        if request.path.endswith("/metadata"):
+            return Reply(200, json.dumps([row]).encode(), (("Content-Type", "application/dicom+json"),))
+        return multipart([b"a", b"b"], "image/jls") if request.path.endswith("/1") else None
+
+    one = ["--study", "1.2.1", "--series", "1.2.1.1", "--instance", "1.2.1.1.1"]
+    result, _ = got(*one, "--bulkdata", "-od", tmp_path / "out", before=before)
+    assert (result.exit_code, result.output) == (0, "")
+    assert names(tmp_path / "out") == [f"1.2.1.1.1.7FE00010.000{number}.jls" for number in (1, 2)]
+
+
 @pytest.mark.parametrize(
     "words",
     [
