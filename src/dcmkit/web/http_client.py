@@ -40,6 +40,10 @@ _LATE_ANSWER = 2.0
 """Seconds that a peer which stopped reading gets to say why."""
 
 
+class UntrustedError(ConnectError):
+    """Who is there is not who it should be, and will not be at the next attempt."""
+
+
 class Options(NamedTuple):
     """How to speak to a server.
 
@@ -295,7 +299,7 @@ class HttpClient:
 def _no_connection(error: Exception, place: Origin, is_proxy: bool) -> ConnectError:
     what = f"the proxy {place}" if is_proxy else str(place)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ConnectError(
+        return UntrustedError(
             f"the certificate of {what} is not trusted: {escape(error.verify_message or 'unknown reason')}",
             hint="name the file with the certificate of its authority: --cacert",
         )

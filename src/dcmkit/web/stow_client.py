@@ -25,6 +25,7 @@ from dcmkit.protocol.status import FAILURE, PROCESSING_FAILURE, STATUS_SUCCESS, 
 from dcmkit.services.sending import File, Sent, lost
 from dcmkit.uids import is_uid
 from dcmkit.web.http_body import FileChangedError, FileRange, length_of
+from dcmkit.web.http_client import UntrustedError
 from dcmkit.web.http_response import HttpStatusError
 from dcmkit.web.multipart_writing import content_type, lay_out
 from dcmkit.web.stow_answer import NOTHING, Failure, StoreAnswer, describe_reason, parse_answer
@@ -275,7 +276,7 @@ class StowClient:
                     return self._judge(parts, response.status, answer, remark, seconds, report)
                 asked = retry_after(response.header("Retry-After"), time.time())
                 failure = _status_error(response.status)
-            if attempt >= self._limits.attempts:
+            if attempt >= self._limits.attempts or isinstance(failure, UntrustedError):
                 return self._lost(parts, failure, report)
             if not self._wait(attempt, asked, failure, stopped):
                 return []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -235,6 +237,32 @@ def test_a_node(tmp_path: Path) -> None:
     (request,) = server.requests
     assert (request.path, request.headers["x-a"]) == ("/x/studies", "b")
     assert request.headers["authorization"] == basic("jane", "word")
+
+
+def test_tls(tmp_path: Path) -> None:
+    """In a process of its own, where nobody has imported `ssl` before."""
+    if not which("openssl"):
+        pytest.skip("no openssl")
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    words = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=peer")
+    names = ("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate)
+    subprocess.run([*words, *names], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    paths = files(tmp_path, 5)
+
+    def apart(*options: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "dcmkit", "stow", server.url, *paths, "--no-proxy", *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stderr
+
+    with peer(everything, context) as server:
+        assert apart("--cacert", certificate, "--jobs", "2", "--batch", "1") == (0, "")
+        assert arrived(server.requests) == sorted(map(uid_of, paths))
+        code, said = apart("--insecure")
+        assert (code, "is not checked" in said) == (0, True)
+        code, said = apart("--retries", "100")
+        assert (code, "is not trusted" in said) == (61, True)
 
 
 def test_what_a_start_imports_and_takes() -> None:
