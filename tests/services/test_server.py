@@ -352,6 +352,7 @@ class Fellow:
         self.theirs.close()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_companion_begins_and_ends_with_it(workers: int) -> None:
     fellow = Fellow()
@@ -376,6 +377,7 @@ def test_a_companion_begins_and_ends_with_it(workers: int) -> None:
     fellow.close()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_companion_that_cannot_begin(workers: int) -> None:
     fellow = Fellow(UsageError("it cannot"))
