@@ -160,6 +160,12 @@ def test_a_character_set_counts_for_its_own_data_set_only():
         assert read(json_of(data, 0, len(data), EXPLICIT))["00100020"]["Value"] == [text]
 
 
+def test_a_character_set_of_a_wrong_vr():
+    data = b"\x08\0\x05\0AS\x0a\0ISO_IR 100"
+    for _ in range(2):
+        assert read(json_of(data, 0, len(data), EXPLICIT))["00080005"] == {"vr": "CS", "Value": ["ISO_IR 100"]}
+
+
 def test_group_0002_is_left_out():
     data = b"\2\0\x10\0UI\2\0" + b"1 " + b"\x10\0\x20\0LO\2\0X "
     assert read(json_of(data, 0, len(data), EXPLICIT)) == {"00100020": {"vr": "LO", "Value": ["X"]}}

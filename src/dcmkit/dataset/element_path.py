@@ -28,6 +28,7 @@ from dcmkit.dataset.raw import (
 from dcmkit.errors import InvalidDataSetError
 
 Path = tuple[int, ...]
+_NO_TEXT = BYTES_VRS | {"SQ"}
 _TAG, _INDEX = re.compile("[0-9A-Fa-f]{8}"), re.compile("[1-9][0-9]{0,8}")
 
 
@@ -86,15 +87,21 @@ def find(data: bytes | mmap, start: int, end: int, encoding: Encoding, path: Pat
     return None
 
 
-def bulk_elements(data: bytes | mmap, start: int, end: int, encoding: Encoding) -> Iterator[Placed]:
+def bulk_elements(
+    data: bytes | mmap, start: int, end: int, encoding: Encoding, tags: frozenset[int] = frozenset()
+) -> Iterator[Placed]:
     """All bulk data, in order: what has a BulkDataURI in the JSON.
+
+    Args:
+        tags: those of the top level that are looked at; none for all.
 
     Raises:
         InvalidDataSetError: the data set cannot be followed.
     """
     view = memoryview(data)
-    last = {one.tag: one for one in walked(view, start, end, encoding) if one.tag >> 16 not in NOT_HERE}
-    yield from _bulk(view, [last[tag] for tag in sorted(last)], encoding, (), 0)
+    last = {one.tag: one for one in walked(view, start, end, encoding)}
+    kept = [last[tag] for tag in sorted(tags.intersection(last) if tags else last) if tag >> 16 not in NOT_HERE]
+    yield from _bulk(view, kept, encoding, (), 0)
 
 
 def _bulk(
@@ -103,6 +110,8 @@ def _bulk(
     if depth > DEPTH_LIMIT:
         raise InvalidDataSetError(f"sequences are nested deeper than {DEPTH_LIMIT}")
     for one in elements:
+        if one.vr not in _NO_TEXT:
+            continue
         path = (*above, one.tag)
         if _is_sequence(one):
             for index, (within, begin, stop) in enumerate(_items(view, one, encoding)):

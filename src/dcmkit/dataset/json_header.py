@@ -378,7 +378,7 @@ def _learn(key: bytes, explicit: bool, headers: dict[bytes, _Header]) -> _Header
         group, number, length = _short(key)
         vr = vr_of(group << 16 | number)
     tag = group << 16 | number
-    if group == 0xFFFE or not tag or tag == 0xFFFCFFFC or vr not in VRS:
+    if group == 0xFFFE or not tag or tag == 0xFFFCFFFC or vr not in VRS or (tag == _CHARACTER_SET and vr != "CS"):
         raise _Stop(_UNUSUAL)
     if vr in LONG_LENGTH_VRS if explicit else (length > 0xFFFF or vr == "SQ" or vr in BYTES_VRS):
         kind = _LONG

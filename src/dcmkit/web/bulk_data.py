@@ -186,9 +186,8 @@ class BulkData:
         refused = None
         with _opened(instance) as opened:
             encoding = _encoding(opened, instance)
-            for placed in bulk_elements(opened.data, opened.start, opened.end, encoding):
-                if pixels_only and placed.path[0] not in PIXELS:
-                    continue
+            wanted = PIXELS if pixels_only else frozenset()
+            for placed in bulk_elements(opened.data, opened.start, opened.end, encoding, wanted):
                 try:
                     if placed.in_fragments:
                         parts += self._frame_parts(instance, request)
