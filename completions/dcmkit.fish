@@ -1376,7 +1376,7 @@ complete -c dcmkit -n '__dcmkit_at wado' -l series -x -d 'this series (of the st
 complete -c dcmkit -n '__dcmkit_at wado' -l instance -x -d 'this SOP instance'
 complete -c dcmkit -n '__dcmkit_at wado' -l accession -x -d 'studies with this number'
 complete -c dcmkit -n '__dcmkit_at wado' -l patient -l patient-id -x -d 'studies of this patient'
-complete -c dcmkit -n '__dcmkit_at wado' -l list -r -F -d 'what a list names: output of qido as CSV or JSON, study UIDs, or URLs (-: stdin)'
+complete -c dcmkit -n '__dcmkit_at wado' -l list -r -F -d 'what a list names: output of qido as CSV or JSON, or study UIDs (-: stdin); o...'
 complete -c dcmkit -n '__dcmkit_at wado' -l metadata -d 'retrieve metadata as DICOM JSON, a file for each of what is named'
 complete -c dcmkit -n '__dcmkit_at wado' -l frames -x -d 'retrieve these frames of each instance: 1,3,5-8'
 complete -c dcmkit -n '__dcmkit_at wado' -l bulkdata -d 'retrieve the bulk data that the metadata of each instance refer to'

@@ -59,7 +59,7 @@ _KINDS = ("metadata", "frames", "bulkdata", "rendered", "thumbnail", "zip")
     "lists",
     metavar="FILE",
     multiple=True,
-    help="what a list names: output of qido as CSV or JSON, study UIDs, or URLs (-: stdin)",
+    help="what a list names: output of qido as CSV or JSON, or study UIDs (-: stdin); or a file of URLs",
 )
 @click.option("--metadata", is_flag=True, help="retrieve metadata as DICOM JSON, a file for each of what is named")
 @click.option("--frames", metavar="LIST", default="", help="retrieve these frames of each instance: 1,3,5-8")
