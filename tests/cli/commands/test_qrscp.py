@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -265,6 +266,19 @@ def test_dimse_and_dicomweb_over_one_archive(tmp_path, workers):
             socket.create_connection(("127.0.0.1", each), 5)
     left = [name for _, names, found in os.walk(tmp_path / "archive") for name in (*names, *found)]
     assert not [name for name in left if name.endswith((".part", "-wal"))]
+
+
+def test_what_came_by_one_door_is_found_by_the_other_in_the_same_moment(tmp_path):
+    port, web = free_port(), free_port()
+    with running(str(port), "-od", str(tmp_path / "archive"), "--web", str(web)):
+        assert store(port, "ANYTHING", files(tmp_path / "files")) == 0
+        assert [study["00201208"]["Value"] for study in json.loads(get(web, "/dicom-web/studies")[1])] == [[3]]
+        connection = http.client.HTTPConnection("127.0.0.1", web, timeout=30)
+        body = part10("1.1.9", study="1.1", series="1.1.0", instance=9)
+        connection.request("POST", "/dicom-web/studies", body, {"Content-Type": "application/dicom"})
+        assert connection.getresponse().status == 200
+        connection.close()
+        assert studies(port, "ANYTHING") == ["4"]
 
 
 def test_dicomweb_of_one_of_several_archives(tmp_path):
