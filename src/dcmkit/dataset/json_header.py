@@ -516,7 +516,7 @@ class _Writer:
         if len(data) < self._end:
             raise _Stop(_MORE)  # whether all of it is there is to be seen only where all is
         pixels = tag in PIXELS and vr in ("OB", "OW") and self._explicit
-        if not pixels and vr != "SQ":
+        if not pixels and (vr != "SQ" or tag in PIXELS):
             raise _Stop(_UNUSUAL)
         stop = Reader(self._encoding).end(memoryview(data), tag, vr, start, UNDEFINED, self._end)
         if pixels:
