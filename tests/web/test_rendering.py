@@ -21,12 +21,15 @@ from dcmkit.web import rendering
 from dcmkit.web.rendering import (
     GIF,
     JPEG,
+    JPEG_XL,
     PICTURE_LIMIT,
     PNG,
     WEBP,
     RenderingParameters,
+    encode_picture,
     read_rendered,
     read_wado_uri,
+    render_animation,
     render_frame,
     rendering_of,
 )
@@ -322,3 +325,37 @@ def test_whatever_was_read_is_rendered_or_refused(image: ImageFile, numbers: lis
     except (UsageError, InvalidDataSetError):
         return
     assert picture.shape[0] == 50 or picture.shape[1] == 40
+
+
+# --- encoding ---
+
+
+@pytest.mark.parametrize("color", [False, True])
+@pytest.mark.parametrize(
+    ("media_type", "decode"),
+    [(PNG, imagecodecs.png_decode), (WEBP, imagecodecs.webp_decode), (JPEG_XL, imagecodecs.jpegxl_decode)],
+)
+def test_quality_100_loses_nothing(media_type: str, decode: Any, color: bool) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (21, 33, 3), dtype=np.uint8)
+    picture = picture if color else picture[..., 0]
+    found = decode(encode_picture(picture, media_type, 100))
+    wanted = np.repeat(picture[..., None], 3, axis=2) if media_type == WEBP and not color else picture
+    assert np.array_equal(found, wanted)
+
+
+def test_quality_has_an_effect() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (64, 64), dtype=np.uint8)
+    for media_type in (JPEG, WEBP, JPEG_XL):
+        sizes = [len(encode_picture(picture, media_type, quality)) for quality in (1, 50, 99)]
+        assert sizes == sorted(sizes)
+        assert len(set(sizes)) == 3
+    with pytest.raises(UsageError):
+        encode_picture(np.zeros((1, 20_000), np.uint8), WEBP)
+
+
+def test_an_animation(image: ImageFile) -> None:
+    moving = render_animation(image, [0, 1], read_rendered([]))
+    assert moving.count(b"\x21\xf9\x04") == 2
+    with pytest.raises(InputError):
+        render_animation(image, [0, 2], read_rendered([]))
+    assert render_animation(image, [1], read_rendered([("iccprofile", "srgb")]))  # grey has no profile
