@@ -298,3 +298,20 @@ def test_requests_are_recorded_as_they_came() -> None:
     with peer(answer) as server, client(server.url) as ours:
         assert ours.request("POST", "/p", body=[b"echo"]).read() == b"echo"
     assert seen == server.requests
+
+
+def test_another_thread_interrupts() -> None:
+    asked = threading.Event()
+
+    def say_nothing(connection: socket.socket) -> None:
+        read_head(connection)
+        asked.set()
+        connection.recv(1)
+
+    with raw_peer(say_nothing) as url, HttpClient(url, options=Options(proxy="")) as client:
+        client.interrupt()  # nobody waits
+        thread = threading.Thread(target=lambda: asked.wait(10) and client.interrupt())
+        thread.start()
+        with pytest.raises(ConnectionLostError):
+            client.request("GET", "/")
+        thread.join()

@@ -9,6 +9,7 @@ Not for two threads at a time: each has a client of its own. No secret is in an 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import socket
@@ -118,6 +119,14 @@ class HttpClient:
         connection, self._connection, self._last = self._connection, None, None
         if connection is not None:
             connection.close()
+
+    def interrupt(self) -> None:
+        """From another thread: whoever waits for the server here is told that the connection is lost."""
+        connection = self._connection
+        sock = None if connection is None else connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS is not asked: its owner is in the middle of it
 
     def request(
         self,
