@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from dcmkit.dataset.elements import element
@@ -15,7 +20,7 @@ from dcmkit.web.repeating import Asker, Patience
 from dcmkit.web.wado_jobs import Plan, Retrieval, request_of, target_of
 from dcmkit.web.wado_targets import Target
 from tests.web.dicomweb_peer import ROOT, Service, some
-from tests.web.http_peer import peer
+from tests.web.http_peer import peer, raw_peer, read_head
 
 
 class Seen:
@@ -122,3 +127,55 @@ def test_an_observer_that_fails_ends_it() -> None:
 
         with pytest.raises(ZeroDivisionError):
             Retrieval(make, Broken()).run([request_of(Target("1.2.1"), "x")])
+
+
+def test_an_interrupt_ends_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = threading.Barrier(3)
+    seen = Seen()
+
+    def say_nothing(connection: socket.socket) -> None:
+        read_head(connection)
+        threading.Thread(target=waiting.wait, args=(10,), daemon=True).start()
+        connection.recv(1)
+
+    def interrupted(self: threading.Thread, timeout: float | None = None) -> None:
+        if self.name == "retrieve" and timeout is None:
+            waiting.wait(10)
+            raise KeyboardInterrupt
+        joined(self, timeout)
+
+    joined = threading.Thread.join
+    with raw_peers(say_nothing) as url:
+
+        def make() -> Plan:
+            asker = Asker(HttpClient(url, options=Options(proxy="")), Patience(0))
+            return Plan(asker, QidoClient(asker, ROOT), whole)
+
+        requests = [request_of(Target(f"1.2.{number}"), f"study {number}") for number in range(1, 9)]
+        monkeypatch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Retrieval(make, seen, jobs=2).run(requests)
+        monkeypatch.undo()
+    assert len(seen.results) <= 2
+    assert not [thread for thread in threading.enumerate() if thread.name == "retrieve"]
+
+
+@contextlib.contextmanager
+def raw_peers(handle: Callable[[socket.socket], None]) -> Iterator[str]:
+    """As `raw_peer`, for connections side by side."""
+    threads: list[threading.Thread] = []
+
+    def in_thread(connection: socket.socket) -> None:
+        own = connection.dup()
+
+        def run() -> None:
+            with own:
+                handle(own)
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+
+    with raw_peer(in_thread) as url:
+        yield url
+    for thread in threads:
+        thread.join(10)

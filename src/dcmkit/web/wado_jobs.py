@@ -115,6 +115,7 @@ class Retrieval:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._queue: deque[Request] = deque()
+        self._plans: list[Plan] = []
         self._fatal: DcmkitError | None = None
         self._broken: BaseException | None = None
 
@@ -149,6 +150,8 @@ class Retrieval:
         except BaseException:
             self._stop.set()
             self._queue.clear()
+            for plan in list(self._plans):
+                plan.asker.client.interrupt()
             for thread in threads:
                 thread.join(_JOIN)
             raise
@@ -169,7 +172,9 @@ class Retrieval:
                     request = self._queue.popleft()
                 except IndexError:
                     break
-                plan = plan or self._make()
+                if plan is None:
+                    plan = self._make()
+                    self._plans.append(plan)
                 result = self._one(plan, request)
                 with self._lock:
                     self._observer.finished(result)
