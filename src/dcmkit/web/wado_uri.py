@@ -7,6 +7,7 @@ with it: nothing below `_Anonymous` ever sees the file of the archive.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -75,6 +76,7 @@ class WadoURI:
         self._shown = showing if showing is not None else Showing()
         self._how = how
         self._anonymous: _Anonymous | None = None
+        self._lock = threading.Lock()
 
     def routes(self) -> tuple[Route, ...]:
         """What it answers."""
@@ -105,9 +107,10 @@ class WadoURI:
 
     @property
     def _copies(self) -> _Anonymous:
-        if self._anonymous is None:
-            self._anonymous = _Anonymous(self._archive, self._how or usual_anonymization(self._archive))
-        return self._anonymous
+        with self._lock:  # one key, whoever comes first
+            if self._anonymous is None:
+                self._anonymous = _Anonymous(self._archive, self._how or usual_anonymization(self._archive))
+            return self._anonymous
 
     def _reply(
         self, request: Request, uri: Parameters, image: ImageFile, state: PresentationState | None, etag: str
