@@ -89,7 +89,9 @@ def test_head_and_compression(app: Application) -> None:
 @pytest.mark.parametrize(("method", "path", "status"), [
     ("GET", "/dicom-web/nothing", 404),
     ("GET", "/elsewhere", 404),
-    ("GET", "/", 404),
+    ("GET", "/", 302),
+    ("POST", "/", 404),
+    ("GET", "/dicom-web/", 404),
     ("GET", "/dicom-webstudies/1", 404),
     ("DELETE", "/dicom-web/studies/1", 405),
     ("BREW", "/dicom-web/studies/1", 405),
@@ -114,6 +116,8 @@ def test_statuses(app: Application, method: str, path: str, status: int) -> None
         assert document["status"] == status
         assert "secret" not in answer.body.decode()
         assert ("hint" in document) is (status in (400, 404) and "hint" in document)
+    if status == 302:
+        assert answer.headers["location"] == "/docs"
     if status in (204, 405):
         assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     if status == 410:

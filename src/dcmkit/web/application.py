@@ -150,7 +150,9 @@ class Application:
     async def _request(self, scope: Scope, method: str, headers: dict[str, str]) -> tuple[Route, Request]:
         """The route and the request, without its body. Raises: DcmkitError."""
         path = self._below_root(scope)
-        found = self.routes.find(path)
+        found = self.routes.find(path) if path else None
+        if found is None and scope["path"] == "/" and method == "GET":  # somebody who looks what is here
+            raise HttpError(302, "there is a page on the service", headers=(("Location", "/docs"),))
         if found is None:
             raise HttpError(404, "there is no such resource", hint=f"the service is at {self._root or '/'}")
         query = _query(scope.get("query_string", b""))
@@ -185,14 +187,14 @@ class Application:
         return route, Request(method, path, found.variables, parameters, headers, identity, base, client)
 
     def _below_root(self, scope: Scope) -> str:
-        """The path below the root, still encoded."""
+        """The path below the root, still encoded; "" where it is beside it."""
         raw = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
         path = raw.partition(b"?")[0].decode("latin-1")
         if not self._root:
             return path or "/"
         if path == self._root or path.startswith(self._root + "/"):
             return path[len(self._root) :] or "/"
-        return path if path.strip("/").partition("/")[0] in OUTSIDE else "//"
+        return path if path.strip("/").partition("/")[0] in OUTSIDE else ""
 
     def _body(self, receive: Receive, headers: Mapping[str, str], route: Route) -> StreamedBody:
         limit = self._limits.body if route.stores else _FORM_LIMIT
