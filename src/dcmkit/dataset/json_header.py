@@ -62,8 +62,9 @@ _BLOCK = 1 << 15
 """What is read of a file at first: more than the headers of nearly all images have."""
 _TEXT_LIMIT = 1 << 24
 """Bytes of elements other than bulk data; more is refused."""
-_CACHED, _CACHE_ITEMS, _CACHES = 512, 1 << 14, 32
-"""Elements up to so many bytes are remembered, so many of each character set, and of so many character sets."""
+_CACHED, _CACHE_ITEMS, _CACHES = 512, 1 << 12, 6
+"""Elements up to so many bytes are remembered, so many of each character set, and of so many character sets:
+32 MB in the worst case, 4 MB in practice."""
 
 _MORE, _UNUSUAL = "more", "unusual"
 _LEFT_OUT, _TEXT, _OTHER, _LONG, _STRANGE = range(5)
