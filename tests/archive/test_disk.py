@@ -89,3 +89,14 @@ def test_directories_are_synced_and_removal_never_fails(tmp_path: Path):
     disk.sync_directory(str(tmp_path))
     disk.remove(str(tmp_path / "none"))
     disk.remove(str(tmp_path))
+
+
+def test_writing_out_is_only_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fd = disk.create(str(tmp_path / "a"))
+    os.write(fd, b"abc")
+    disk.begin_sync(fd)
+    os.close(fd)
+    disk.begin_sync(fd)
+    monkeypatch.setattr(disk, "_ADVISE", None)
+    disk.begin_sync(fd)
+    assert (tmp_path / "a").read_bytes() == b"abc"

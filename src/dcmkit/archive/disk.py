@@ -15,6 +15,21 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSY
 
 sync_data = getattr(os, "fdatasync", os.fsync)
 
+_ADVISE = getattr(os, "posix_fadvise", None)
+
+
+def begin_sync(fd: int) -> None:
+    """Have the system write a file out, without waiting: syncing several then takes one journal commit, not each one.
+
+    Linux does that for who says that the content will not be needed; what is still to be written stays in memory.
+    """
+    if _ADVISE is not None:
+        try:
+            _ADVISE(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        except OSError:  # it is a hint
+            pass
+
+
 _MESSAGES = {
     errno.ENOSPC: "out of disk space",
     errno.EDQUOT: "out of disk quota",
