@@ -7,6 +7,7 @@ workers that die. So it is the same for `dcmkit web` and for a service of associ
 from __future__ import annotations
 
 import errno
+import os
 import selectors
 import signal
 import socket
@@ -463,6 +464,7 @@ def options_of(settings: WebSettings) -> ServiceOptions:
         trash=settings.delete_policy == "trash",
         ohif=settings.ohif,
         patience=settings.stall_timeout,
+        key=os.urandom(32),
     )
 
 

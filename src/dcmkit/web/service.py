@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dcmkit.web.application import Application, Limits
@@ -31,6 +32,7 @@ class ServiceOptions(NamedTuple):
         trash: what is deleted can be had back.
         ohif: folder of a prebuilt viewer, served at /ohif/; "" for none.
         patience: seconds in which more of a body has to come.
+        key: a secret that the processes of a service share: bodies in parts are the same in all of them.
     """
 
     root: str = "/dicom-web"
@@ -46,6 +48,7 @@ class ServiceOptions(NamedTuple):
     trash: bool = True
     ohif: str = ""
     patience: float = 60.0
+    key: bytes = b""
 
 
 def build(archive: Archive, destination: Destination, options: ServiceOptions) -> Any:
@@ -119,14 +122,15 @@ def transactions(archive: Archive, destination: Destination, options: ServiceOpt
     metadata = Metadata(archive)
     images, results = ImageCache(), ResultCache()
     showing = Showing(images, results)
+    key = options.key or os.urandom(32)
     everything: list[Route] = []
     parts = (
         Searching(archive, strict=options.strict, no_match_status=options.no_match_status, json_of=metadata.json_of),
-        Retrieving(archive),
+        Retrieving(archive, key=key),
         metadata,
-        BulkData(archive),
-        Frames(archive, images, results),
-        Rendered(archive, showing),
+        BulkData(archive, images, key=key),
+        Frames(archive, images, results, key=key),
+        Rendered(archive, showing, key=key),
         WadoURI(archive, showing),
         Storing(destination),
         Deleting(archive, trash=options.trash),
