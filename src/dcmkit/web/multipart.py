@@ -8,6 +8,7 @@ between the bytes of others, and knows the length of the whole before the first 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from dcmkit.errors import ExitCode, NetworkError
@@ -15,7 +16,7 @@ from dcmkit.web.media_types import MediaTypeError, parse_disposition
 from dcmkit.web.multipart_writing import MultipartWriter, content_type, lay_out, make_boundary
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping
 
 __all__ = [
     "BodyEnded",
@@ -285,7 +286,7 @@ class MultipartReader:
         return position
 
     def _begin(self) -> PartBegan:
-        part = PartBegan(_headers(self._lines))
+        part = PartBegan(dict(_headers(tuple(self._lines))))
         self._claimed, self._size, self._lines = part.length, 0, []
         if 0 < self._limits.part < (self._claimed or 0):
             raise BodyTooLargeError(f"a part of more than {self._limits.part} bytes")
@@ -295,7 +296,8 @@ class MultipartReader:
         return part
 
 
-def _headers(lines: Sequence[bytes]) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def _headers(lines: tuple[bytes, ...]) -> Mapping[str, str]:
     """The fields of a header (RFC 5322 2.2, continued lines too).
 
     Raises:
