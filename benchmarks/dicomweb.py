@@ -213,7 +213,10 @@ def store(web: Web, contents: Sequence[bytes], size: int, connections: int) -> f
     """Files a second. Raises: BenchError when not all are there afterwards."""
     work = batches(contents, size, connections)
     wait_for_quiet()
-    seconds, _ = load(web.port, work, lambda status: status == 200)
+    try:
+        seconds, _ = load(web.port, work, lambda status: status == 200)
+    except BenchError as error:
+        raise BenchError(f"{web.name}: {error}") from None
     return len(contents) / seconds
 
 

@@ -127,10 +127,10 @@ def load(port: int, work: Sequence[Sequence[Request]], check: Callable[[int], bo
         try:
             for request in requests:
                 began = time.perf_counter()
-                status, _, _ = connection.request(request)
+                status, _, body = connection.request(request, keep=len(request) > 1)
                 times.append((time.perf_counter() - began) * 1000)
                 if not check(status):
-                    failures.append(f"{bytes(request[0])[:80]!r}: {status}")
+                    failures.append(f"{bytes(request[0]).splitlines()[0]!r}: {status} {body[:1000]!r}")
         except (OSError, BenchError) as error:
             failures.append(str(error))
         finally:
