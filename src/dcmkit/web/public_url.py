@@ -12,6 +12,7 @@ Network = IPv4Network | IPv6Network
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,100}){1,10}")
+_USUAL = {"http": 80, "https": 443}
 _FORWARDED = re.compile(r'(?i)(proto|host)\s*=\s*(?:"([^"]{1,300})"|([^;,"\s]{1,300}))')
 
 
@@ -54,11 +55,25 @@ def base_url(
         prefix = headers.get("x-forwarded-prefix", "").strip().rstrip("/")
     if not _HOST.fullmatch(host):
         name, port = server or ("localhost", None)
-        name = f"[{name}]" if ":" in name else name
-        host = f"{name}:{port}" if port else name
+        host = _with_port(f"[{name}]" if ":" in name else name, port)
+    elif not trusted and server is not None and _USUAL.get(scheme) != server[1] and _is_us(host, server[0]):
+        host = _with_port(host, server[1])
     if not _PREFIX.fullmatch(prefix):
         prefix = ""
     return f"{scheme}://{host}{prefix}{root}"
+
+
+def _is_us(host: str, address: str) -> bool:
+    """Whether a Host header without a port names the very address that was connected to.
+
+    dicomweb-client forgets the port (RFC 9110 7.2). A name may be that of a proxy on a port of its own; what names our
+    own socket cannot be reached elsewhere.
+    """
+    return host in (address, f"[{address}]") or (host == "localhost" and address in ("127.0.0.1", "::1"))
+
+
+def _with_port(host: str, port: int | None) -> str:
+    return f"{host}:{port}" if port else host
 
 
 def _first(header: str) -> list[tuple[str, str, str]]:
