@@ -99,9 +99,9 @@ def ct_series(setting: Setting) -> list[bytes]:
     found = []
     for path in files:
         content = path.read_bytes()
-        for series in (2, 3, 4):
-            content = content.replace(f"{ROOT}.1.{series}\0".encode(), f"{ROOT}.1.1\0".encode())
-        found.append(content)
+        of_series = content.index(b"\x20\x00\x0e\x00UI", 132) + 8
+        uid = f"{ROOT}.1.1".encode()
+        found.append(content[:of_series] + uid + content[of_series + len(uid) :])
     return found
 
 
