@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def test_no_request_fails_in_the_server(tmp_path: Path, known: bool, examples: i
         ]  # fmt: skip
         done = run(command, timeout=240)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-        assert "No issues found" in done.stdout
+        tested = re.search(r"Tested: ([0-9]+)", done.stdout)
+        assert tested is not None
+        assert int(tested[1]) > 40
         assert server.ask("GET", "/health").status == 200
         log = server.server.log_text()
     assert " failed: " not in log, log[-4000:]
