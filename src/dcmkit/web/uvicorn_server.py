@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from contextlib import nullcontext
+from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 log = get_logger("web")
 
 HEAD_LIMIT = 1 << 17
-"""Bytes of a request before its body."""
+"""Bytes of a request before its body, where h11 reads it; else see `request_reading`."""
+LINGER = 2.0
+"""Seconds in which a user agent that still sends may read why it is not listened to."""
+_LINGER_BYTES = 1 << 22
+"""What it may send meanwhile, where it does not speak HTTP."""
 
 BACKLOG = 2048
 _CERTIFICATES = 60.0
@@ -49,8 +55,47 @@ class Bounds:
         self.connections, self.keep_alive, self.head, self.stall = connections, keep_alive, head, stall
 
 
+class _Lingering:
+    """A transport that is closed only when the other side has had a chance to read why.
+
+    Where it still sends what nobody reads any more, closing would reset the connection, and the answer be lost.
+    """
+
+    def __init__(self, transport: Any, protocol: _Watched) -> None:
+        self._transport, self._protocol = transport, protocol
+        self._lingers = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: Any) -> None:
+        """Nothing comes after the end."""
+        if not self._lingers:
+            self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether it is to end."""
+        return self._lingers or bool(self._transport.is_closing())
+
+    def close(self) -> None:
+        """At once where all that was said has been read; else a little later."""
+        if self.is_closing() or not self._protocol.is_interrupted:
+            self._transport.close()
+            return
+        self._lingers = self._protocol.is_deaf = True
+        self._protocol.since = monotonic()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER, self._transport.close)
+
+
 class _Watched:
-    """What is added to uvicorn's protocols, of which only the public attributes are used."""
+    """What is added to uvicorn's protocols, of which only the public attributes are used.
+
+    Attributes:
+        is_deaf: nothing that comes is read any more.
+    """
 
     bounds: Bounds
     connections: set[Any]
@@ -61,13 +106,39 @@ class _Watched:
         self.since = monotonic()
         self.unread = 0
         self.stalled_since = self.since
-        super().connection_made(transport)  # type: ignore[misc]
+        self.is_deaf = False
+        self.broken = False
+        self.unheard = 0
+        super().connection_made(_Lingering(transport, self))  # type: ignore[misc]
         if len(self.connections) >= self.bounds.connections:
             self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.is_deaf:
+            super().data_received(data)  # type: ignore[misc]
+            return
+        self.unheard += len(data)
+        if self.broken and self.unheard > _LINGER_BYTES:
+            self.transport.abort()
 
     def on_response_complete(self) -> None:
         self.since = monotonic()
         super().on_response_complete()  # type: ignore[misc]
+
+    def send_400_response(self, msg: str) -> None:
+        self.broken = True
+        super().send_400_response(msg)  # type: ignore[misc]
+
+    def shutdown(self) -> None:
+        if self.transport.is_closing():
+            self.transport.abort()
+        else:
+            super().shutdown()  # type: ignore[misc]
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether something is still said that is not going to be read."""
+        return self.broken or (self.cycle is not None and bool(self.cycle.more_body))
 
     @property
     def is_idle(self) -> bool:
@@ -103,33 +174,82 @@ def _protocol(bounds: Bounds) -> type[asyncio.Protocol]:
     try:
         import httptools  # noqa: F401
     except ImportError:
-        from uvicorn.protocols.http.h11_impl import H11Protocol
+        return _on_h11(bounds)
+    return _on_httptools(bounds)
 
-        return type("Connection", (_Watched, H11Protocol), {"bounds": bounds})
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    class Connection(_Watched, HttpToolsProtocol):  # type: ignore[misc]
-        """Counts the bytes of each head."""
+def _on_h11(bounds: Bounds) -> type[asyncio.Protocol]:
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Connection(_Watched, H11Protocol):  # type: ignore[misc]
+        """Refuses what h11 takes as one of two things it may be (RFC 9112 6.1)."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self.in_head = True
-            self.head = 0
+            self.app: Any = _framed_once(self.config.loaded_app)
 
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.in_head:
-                self.head += len(data)
-                if self.head > HEAD_LIMIT and not self.transport.is_closing():
-                    self.send_400_response("The head of the request is too long.")
+    Connection.bounds = bounds
+    return Connection
 
-        def on_message_begin(self) -> None:
-            self.in_head, self.head = True, 0
-            super().on_message_begin()
+
+def _framed_once(app: Any) -> Any:
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 400, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await app(scope, receive, send)
+
+    return answer
+
+
+def _on_httptools(bounds: Bounds) -> type[asyncio.Protocol]:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from dcmkit.web.request_reading import Reading
+
+    class Connection(_Watched, HttpToolsProtocol):  # type: ignore[misc]
+        """Reads in bounds, and answers nothing in the middle of an answer."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.parser = self.reading = Reading(self)
+            self.unfinished: deque[Any] = deque()
 
         def on_headers_complete(self) -> None:
-            self.in_head = False
             super().on_headers_complete()
+            while self.unfinished and self.unfinished[0].response_complete:
+                self.unfinished.popleft()
+            self.unfinished.append(self.cycle)
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.expect_100_continue and self.cycle.response_complete and self.cycle.more_body:
+                self.transport.close()  # its body may come or not: what comes next cannot be told from it
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            for cycle in self.unfinished:  # uvicorn tells only the last
+                cycle.disconnected = cycle.disconnected or not cycle.response_complete
+                cycle.message_event.set()
+            self.unfinished.clear()
+            super().connection_lost(exc)
+
+        def send_400_response(self, msg: str) -> None:
+            """Refuse what cannot be read, after what is being answered."""
+            cycle = self.cycle
+            self.broken = self.is_deaf = True
+            if cycle is not None and not cycle.response_complete and not cycle.more_body:
+                cycle.keep_alive = False
+                return
+            if cycle is None or cycle.response_complete or not cycle.response_started:
+                status = HTTPStatus(self.reading.status)
+                head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                self.transport.write(head.encode())
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+            self.transport.close()
 
     Connection.bounds = bounds
     return Connection
