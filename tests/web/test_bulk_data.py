@@ -193,6 +193,18 @@ def test_what_has_gone_or_is_damaged(archive: Archive, bulk: BulkData) -> None:
         ask(bulk, "7FE00010")
 
 
+def test_a_damaged_codestream_is_refused_before_anything_is_sent(archive: Archive, bulk: BulkData) -> None:
+    put_image(archive, ramp(2), syntax=syntaxes.RLE)
+    (instance,) = locate(archive, STUDY)
+    with open(instance.path, "r+b") as file:
+        content = file.read()
+        file.seek(content.index(b"\x02\0\0\0\x40\0\0\0"))  # two segments, the first one after the header
+        file.write(b"\xff" * 64)
+    with pytest.raises(DcmkitError) as caught:
+        everything(bulk, "pixeldata")
+    assert caught.value.http_status == 406
+
+
 def test_nothing_to_send(archive: Archive, bulk: BulkData) -> None:
     put_elements(archive, {})
     with pytest.raises(NotFoundError):

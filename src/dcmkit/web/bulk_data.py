@@ -218,7 +218,7 @@ class BulkData:
         """What makes a frame, when its turn comes."""
 
         def make() -> Iterator[bytes]:
-            with self._images.lend(instance) as image:
+            with self._images.lend(instance) as image, blaming_object():
                 yield bytes(recoder(image, choice.transfer_syntax)(index).data)
 
         return make
@@ -231,7 +231,7 @@ class BulkData:
         laid_out: list[tuple[dict[str, str], int, Contents]] = []
         for part in parts:
             if callable(part.contents):
-                return Reply(200, _stream(parts, boundary), content_type, (), etag, _length(parts, boundary))
+                return Reply(200, _begun(_stream(parts, boundary)), content_type, (), etag, _length(parts, boundary))
             laid_out.append((part.head, part.length or 0, part.contents))
         pieces: list[bytes | FileSlice] = lay_out(boundary, laid_out)[0]
         return Reply(200, Rope(tuple(pieces)), content_type, (), etag)
@@ -268,6 +268,17 @@ def _stream(parts: Iterable[_Part], boundary: str) -> Iterator[bytes]:
         yield writer.head(part.head, part.length)
         yield from part.contents() if callable(part.contents) else _read(part.contents)
     yield writer.end()
+
+
+def _begun(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """The same, where its beginning can be made: what cannot is refused rather than cut off. Raises: DcmkitError."""
+    first = next(stream, b"")
+
+    def whole() -> Iterator[bytes]:
+        yield first
+        yield from stream
+
+    return whole()
 
 
 def _read(contents: Contents) -> Iterator[bytes]:
