@@ -311,7 +311,7 @@ def asking(setting: Setting, webs: dict[str, Web], series: Sequence[bytes]) -> I
     for turn in range(max(3, setting.rounds) + 1):
         for name, web in webs.items():
             wait_for_quiet()
-            (milliseconds,) = latencies(web.port, [whole])
+            (milliseconds,) = latencies(web.port, [whole], least=size)
             if turn:
                 rates[name].append(size / milliseconds / 1000)
     yield compared("series of 500 CT as stored", rates, NONE, TUNED_ONE, Bar(1.0, 1.3, True), "MB/s")

@@ -19,9 +19,14 @@ class Connection:
     """One connection that is kept; `request` returns when the answer has come to its end."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), 60)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = port
+        self._socket = self._connected()
         self._buffer = bytearray(_BUFFER)
+
+    def _connected(self) -> socket.socket:
+        found = socket.create_connection(("127.0.0.1", self._port), 60)
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return found
 
     def request(self, request: Request, *, keep: bool = False) -> tuple[int, int, bytes]:
         """Status, bytes of the body, and the body where it is to be kept."""
@@ -48,6 +53,8 @@ class Connection:
         }
         if fields.get(b"transfer-encoding", b"").lower() == b"chunked":
             return self._chunked(status, rest, keep)
+        if b"content-length" not in fields and status == 200:
+            return self._to_the_end(status, len(rest))
         length = int(fields.get(b"content-length", b"0"))
         kept = [rest] if keep else []
         left = length - len(rest)
@@ -59,6 +66,14 @@ class Connection:
                 kept.append(bytes(self._buffer[:count]))
             left -= count
         return status, length, b"".join(kept)
+
+    def _to_the_end(self, status: int, total: int) -> tuple[int, int, bytes]:
+        """A body that ends with the connection; the next request has another one."""
+        while count := self._socket.recv_into(self._buffer):
+            total += count
+        self._socket.close()
+        self._socket = self._connected()
+        return status, total, b""
 
     def _chunked(self, status: int, rest: bytes, keep: bool) -> tuple[int, int, bytes]:
         total, kept = 0, []
@@ -104,17 +119,21 @@ def get(path: str, **headers: str) -> Request:
     return ["\r\n".join([*lines, "", ""]).encode()]
 
 
-def latencies(port: int, requests: Sequence[Request], expected: int = 200) -> list[float]:
-    """Milliseconds of each request, one after the other on one connection. Raises: BenchError for another status."""
+def latencies(port: int, requests: Sequence[Request], *, least: int = 1) -> list[float]:
+    """Milliseconds of each request, one after the other on one connection.
+
+    Raises:
+        BenchError: an answer is not 200, or has fewer bytes than `least`.
+    """
     connection = Connection(port)
     times = []
     try:
         for request in requests:
             began = time.perf_counter()
-            status, _, _ = connection.request(request)
+            status, length, _ = connection.request(request)
             times.append((time.perf_counter() - began) * 1000)
-            if status != expected:
-                raise BenchError(f"{request[0].splitlines()[0]!r} was answered with {status}")
+            if status != 200 or length < least:
+                raise BenchError(f"{request[0].splitlines()[0]!r} was answered with {status}, {length} bytes")
     finally:
         connection.close()
     return times
