@@ -45,9 +45,9 @@ class Web(NamedTuple):
 
     @property
     def memory(self) -> float:
-        """MB its processes have had resident at most, each."""
+        """MB: the most its processes have had resident, each at its own time."""
         total = 0
-        for pid in (self.server.process.pid, *descendants(self.server.process.pid)):
+        for pid in descendants(self.server.process.pid):
             with contextlib.suppress(OSError):
                 lines = Path(f"/proc/{pid}/status").read_text().splitlines()
                 total += next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
