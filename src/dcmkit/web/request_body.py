@@ -19,6 +19,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 BLOCK = 1 << 20
 """Bytes that are handed over in one go, about; twice as many may wait."""
+SLOWEST = 100
+"""Bytes a second that have to come: who sends less keeps a place that others wait for."""
 
 
 class BodyLostError(NetworkError):
@@ -34,7 +36,7 @@ class StreamedBody:
     Args:
         receive: of ASGI.
         limit: bytes of it; 0 for no limit.
-        timeout: seconds in which something more has to come.
+        timeout: seconds in which something more has to come, at `SLOWEST` at least.
     """
 
     def __init__(self, receive: Receive, limit: int, timeout: float) -> None:
@@ -48,7 +50,7 @@ class StreamedBody:
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
         self._begun = asyncio.Event()
-        self._heard = self._loop.time()
+        self._heard, self._lately = self._loop.time(), 0
         self._pump = asyncio.ensure_future(self._go_on())
         self._clock = self._loop.call_later(timeout, self._look)
 
@@ -70,16 +72,18 @@ class StreamedBody:
 
     async def _go_on(self) -> None:
         while not self._complete and self._failure is None:
-            await self._room.wait()
-            self._heard = self._loop.time()
+            if not self._room.is_set():
+                await self._room.wait()
+                self._heard, self._lately = self._loop.time(), 0
             self._take(await self._receive())
-            self._heard = self._loop.time()
+            if self._lately >= SLOWEST * self._timeout:
+                self._heard, self._lately = self._loop.time(), 0
 
     def _look(self) -> None:
-        """Whether something came lately; time in which there was no room for it does not count."""
+        """Whether enough came lately; time in which there was no room for it does not count."""
         left = self._heard + self._timeout - self._loop.time() if self._room.is_set() else self._timeout
         if left <= 0:
-            self._fail(HttpError(408, f"nothing more came of the body for {self._timeout:g} seconds"))
+            self._fail(HttpError(408, f"nothing more, or very little, came of the body for {self._timeout:g} seconds"))
             self._pump.cancel()
         elif not self._complete and self._failure is None:
             self._clock = self._loop.call_later(left, self._look)
@@ -90,6 +94,7 @@ class StreamedBody:
             return
         block: bytes = message.get("body", b"")
         self._received += len(block)
+        self._lately += len(block)
         if 0 < self._limit < self._received:
             self._fail(BodyTooLargeError(f"a body of more than {self._limit} bytes"))
             return
