@@ -142,3 +142,16 @@ def test_offset_tables_that_lie_change_no_frame(tmp_path: Path, offsets: tuple[i
         for index in range(3):
             found = decode_frame(image.frame(index), image.transfer_syntax_uid, image.description)
             assert np.array_equal(found.array, codestreams.CINE[0])
+
+
+def test_frames_that_are_promised_get_no_room(tmp_path: Path) -> None:
+    """A table of the offsets of hundreds of millions of frames has gigabytes: not before the last frame is found."""
+    data, described = codestreams.stream(syntaxes.JPEG_LOSSLESS_SV1)
+    for count in (400_000_000, (1 << 31) - 1):
+        promised = described._replace(number_of_frames=count)
+        fragment = codestreams.encapsulated([data])
+        path = codestreams.file(tmp_path / "promises.dcm", syntaxes.JPEG_LOSSLESS_SV1, promised, fragment)
+        for syntax in (syntaxes.JPEG_LS, syntaxes.RLE):
+            with pytest.raises(DcmkitError, match="frame"):
+                transcode_file(path, tmp_path / "out.dcm", syntax)
+    assert [one.name for one in tmp_path.iterdir()] == ["promises.dcm"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcmkit.errors import OutputError
-from dcmkit.web.exchange import FileSlice, Reply, Rope
+from dcmkit.web.exchange import FileSlice, GoneError, Reply, Rope
 from dcmkit.web.representation import BLOCK, Outgoing, blocks_of, prepare
 
 JSON = "application/dicom+json"
@@ -148,5 +148,7 @@ def test_a_file_that_became_shorter_is_not_passed_over(tmp_path: Path) -> None:
     path.write_bytes(b"123")
     with pytest.raises(OutputError, match="shorter"):
         list(blocks_of(Rope((FileSlice(str(path), 0, 9),))))
-    with pytest.raises(OutputError, match="cannot be read"):
+    with pytest.raises(GoneError, match="deleted"):
         list(blocks_of(Rope((FileSlice(str(tmp_path / "b"), 0, 9),))))
+    with pytest.raises(OutputError, match="cannot be read"):
+        list(blocks_of(Rope((FileSlice(str(tmp_path), 0, 9),))))

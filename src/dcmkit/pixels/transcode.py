@@ -35,6 +35,8 @@ __all__ = ["Outcome", "TranscodeOptions", "convert", "plan", "transcode_file", "
 NEW_IF_LOSSY, ALWAYS_NEW, NEVER_NEW = "default", "always", "never"
 """When the output is another SOP Instance."""
 _SPOOL_LIMIT = 32 << 20
+_MANY = 1 << 16
+"""Frames beyond which the last one is looked for before there is made room for a table of all of them."""
 _CHARACTER_SET = 0x00080005
 
 
@@ -188,6 +190,8 @@ class _Conversion:
     def _with_frames(self, count: int) -> None:
         options, image = self._options, self._image
         assert image.description is not None
+        if count > _MANY:
+            image.frame(count - 1)
         recode = FrameRecoder(image, self._steps, options.encode, rgb=options.rgb, decode=options.decode)
         room = 4 * image.description.frame_bytes
         frames = self._noted(in_order(recode, count, self._pool, room, options.jobs))

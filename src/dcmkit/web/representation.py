@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from dcmkit.errors import OutputError
-from dcmkit.web.exchange import FileSlice, Reply, Rope, matches
+from dcmkit.web.exchange import FileSlice, GoneError, Reply, Rope, matches
 
 BLOCK = 1 << 20
 """Bytes read from a file in one go."""
@@ -148,7 +148,8 @@ def blocks_of(rope: Rope) -> Iterator[bytes]:
     """The bytes of a rope in blocks of at most `BLOCK`; small pieces are joined, and come before larger ones.
 
     Raises:
-        OutputError: a file has gone, or has become shorter.
+        GoneError: a file has gone.
+        OutputError: it has become shorter, or cannot be read.
     """
     small: list[bytes] = []
     held = 0
@@ -183,6 +184,8 @@ def _file_blocks(piece: FileSlice) -> Iterator[bytes]:
                 yield block
         finally:
             os.close(fd)
+    except FileNotFoundError:
+        raise GoneError("it was deleted while it was asked for") from None
     except OSError as error:
         raise OutputError(f"a file cannot be read while it is sent: {error.strerror}") from None
 

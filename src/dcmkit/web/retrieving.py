@@ -347,10 +347,12 @@ def converted(item: Item) -> Object:
 
 
 def stored(item: Item) -> Object:
-    """An object as it is stored. Raises: OutputError."""
+    """An object as it is stored. Raises: GoneError, OutputError."""
     one = item.located
     try:
         descriptor = os.open(one.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise GoneError("it was deleted while it was asked for") from None
     except OSError as error:
         raise OutputError(f"a file cannot be read while it is sent: {error.strerror}") from None
     meta = item.meta
