@@ -57,15 +57,25 @@ class WithViewer:
         path = scope.get("path", "")
         if scope["type"] != "http" or not (path == PATH or path.startswith(PATH + "/")):
             await self._app(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await _send(send, 405, (b"allow", b"GET, HEAD"))
         elif path == PATH:
-            await _redirect(send)
+            await _send(send, 308, (b"location", (PATH + "/").encode()))
         else:
-            files, name = self._find(path[len(PATH) :].lstrip("/"))
+            await self._serve(path[len(PATH) :].lstrip("/"), scope, receive, send)
+
+    async def _serve(self, name: str, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.exceptions import HTTPException
+
+        files, name = self._find(name)
+        try:
             await files({**scope, "path": f"/{name}", "root_path": ""}, receive, send)
+        except HTTPException as error:  # it has gone, or may not be read
+            await _send(send, error.status_code)
 
     def _find(self, name: str) -> tuple[Any, str]:
         """Whose file it is; the first page where there is none, or where its name leads out of the folder."""
-        for folder, files in self._folders:
+        for folder, files in self._folders if "\0" not in name else ():
             found = os.path.realpath(os.path.join(folder, name))
             if found.startswith(folder + os.sep) and os.path.isfile(found):
                 return files, name
@@ -140,7 +150,7 @@ def _configuration(root: str) -> bytes:
     return f"window.config = {json.dumps(settings, indent=1)};\n{absolute}".encode()
 
 
-async def _redirect(send: Any) -> None:
-    headers = [(b"location", (PATH + "/").encode()), (b"content-length", b"0")]
-    await send({"type": "http.response.start", "status": 308, "headers": headers})
+async def _send(send: Any, status: int, *headers: tuple[bytes, bytes]) -> None:
+    """An answer without a body."""
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
