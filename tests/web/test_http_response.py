@@ -10,7 +10,7 @@ import pytest
 
 from dcmkit.errors import ConnectionLostError, NetworkError, PeerTimeoutError, ProtocolError
 from dcmkit.web.http_client import HttpClient, Options
-from dcmkit.web.http_response import Response
+from dcmkit.web.http_response import HttpStatusError, Response, status_error
 from tests.web.http_peer import raw_peer, read_head
 
 
@@ -114,3 +114,13 @@ def test_what_is_not_wanted() -> None:
         assert client.connections == 1
         assert b"".join(client.request("GET").pieces()) == b"x" * 1000
         assert client.connections == 1
+
+
+def test_what_statuses_mean() -> None:
+    error = status_error(404, HttpStatusError)
+    assert (error.status, error.message) == (404, "the server answers with HTTP status 404")
+    assert "no such thing" in error.hint
+    assert status_error(404, HttpStatusError, {404: "elsewhere"}).hint == "elsewhere"
+    assert "--bearer" in status_error(401, HttpStatusError, {404: "elsewhere"}).hint
+    assert "not followed" in status_error(307, HttpStatusError).hint
+    assert status_error(599, HttpStatusError).hint == ""

@@ -9,12 +9,12 @@ import socket
 import ssl
 import time
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dcmkit.errors import ConnectionLostError, ExitCode, NetworkError, PeerTimeoutError, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 ANSWER_LIMIT = 64 << 20
 """Bytes of an answer that is read as a whole, decoded."""
@@ -23,6 +23,22 @@ _PATIENCE, _SLOWEST = 10, 1024
 """An answer may take so many time-outs, and a second for so many of its bytes."""
 _DRAIN = 64 * 1024
 """Bytes of an answer nobody wants that are read, so that the connection can be used again."""
+
+
+_HINTS = {
+    400: "it does not understand the request",
+    401: "it wants to know who asks: say --bearer, or a user and a password",
+    403: "it knows who asks, and does not allow it",
+    404: "there is no such thing, or no such service: are the UIDs and the path right?",
+    405: "it does not do that: is the path right?",
+    406: "it has nothing in the form that was asked for",
+    407: "the proxy wants to know who asks",
+    410: "it had this once",
+    413: "it will not answer so much at once",
+    429: "it is asked too often",
+    503: "it is busy",
+}
+_ELSEWHERE = "it sends us to another place, which is not followed: use that URL"
 
 
 class HttpStatusError(NetworkError):
@@ -37,6 +53,20 @@ class HttpStatusError(NetworkError):
     def __init__(self, message: str, *, status: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
+
+
+_Error = TypeVar("_Error", bound=HttpStatusError)
+
+
+def status_error(status: int, kind: type[_Error], own: Mapping[int, str] | None = None) -> _Error:
+    """What a status that is no success means to who asked for something.
+
+    Args:
+        kind: of the error.
+        own: hints that say more of this request than those for any.
+    """
+    hint = _ELSEWHERE if 300 <= status < 400 else {**_HINTS, **(own or {})}.get(status, "")
+    return kind(f"the server answers with HTTP status {status}", status=status, hint=hint)
 
 
 class Response:

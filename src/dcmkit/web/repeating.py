@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dcmkit.errors import ConnectError, ConnectionLostError, NetworkError, PeerTimeoutError, ProtocolError
 from dcmkit.logs import escape, get_logger
+from dcmkit.web import http_response
 from dcmkit.web.http_response import ANSWER_LIMIT, HttpStatusError
 
 if TYPE_CHECKING:
@@ -24,19 +25,6 @@ BUSY = frozenset({408, 425, 429, 502, 503, 504})
 GROWTH = 4 << 30
 """Bytes that a compressed body may become."""
 _LOOK_EVERY = 0.25
-_HINTS = {
-    400: "it does not understand the request",
-    401: "it wants to know who asks: say --bearer, or a user and a password",
-    403: "it knows who asks, and does not allow it",
-    404: "there is no such thing, or no such service: are the UIDs and the path right?",
-    405: "it does not do that: is the path right?",
-    406: "it has nothing in the form that was asked for",
-    407: "the proxy wants to know who asks",
-    410: "it had this once",
-    413: "it will not answer so much at once",
-    429: "it is asked too often",
-    503: "it is busy",
-}
 
 
 class Patience(NamedTuple):
@@ -145,13 +133,9 @@ class RefusedError(HttpStatusError):
 
 
 def status_error(response: Response) -> HttpStatusError:
-    """What a status that is no success means to who asked for something."""
-    status = response.status
-    hint = _HINTS.get(status, "")
-    if 300 <= status < 400:
-        hint = "it sends us to another place, which is not followed: use that URL"
-    error = RefusedError(f"the server answers with HTTP status {status}", status=status, hint=hint)
-    if status in BUSY:
+    """What a status that is no success means to who asked for something, and when to ask again."""
+    error = http_response.status_error(response.status, RefusedError)
+    if response.status in BUSY:
         from dcmkit.web.stow_client import retry_after
 
         error.retry_after = retry_after(response.header("Retry-After"), time.time())

@@ -26,7 +26,7 @@ from dcmkit.services.sending import File, Sent, lost
 from dcmkit.uids import is_uid
 from dcmkit.web.http_body import FileChangedError, FileRange, length_of
 from dcmkit.web.http_client import UntrustedError
-from dcmkit.web.http_response import HttpStatusError
+from dcmkit.web.http_response import HttpStatusError, status_error
 from dcmkit.web.multipart_writing import content_type, lay_out
 from dcmkit.web.stow_answer import NOTHING, Failure, StoreAnswer, describe_reason, parse_answer
 
@@ -45,6 +45,10 @@ _BUSY = frozenset({408, 425, 429, 502, 503, 504, 507})
 """The server cannot do it now (RFC 9110 15.5.9, 15.6; RFC 6585 4): nothing is wrong with the request."""
 _ABOUT_OBJECTS = frozenset({400, 409, 415, 422, 500})
 """One object may be the cause, and the others may be well."""
+_HINTS = {
+    404: "there is no such service: is the path right?",
+    405: "it stores nothing there: is the path right?",
+}
 _LOOK_EVERY = 0.25
 _ANSWER, _ANSWER_PER_FILE = 1 << 20, 4096
 """Bytes an answer may have."""
@@ -275,7 +279,7 @@ class StowClient:
                     seconds = (time.perf_counter() - began) / len(parts)
                     return self._judge(parts, response.status, answer, remark, seconds, report)
                 asked = retry_after(response.header("Retry-After"), time.time())
-                failure = _status_error(response.status)
+                failure = status_error(response.status, HttpStatusError, _HINTS)
             if attempt >= self._limits.attempts or isinstance(failure, UntrustedError):
                 return self._lost(parts, failure, report)
             if not self._wait(attempt, asked, failure, stopped):
@@ -338,7 +342,7 @@ class StowClient:
         if status == 413:
             return self._too_much(parts, report)
         if not (200 <= status < 300 or status in _ABOUT_OBJECTS):
-            raise _status_error(status)
+            raise status_error(status, HttpStatusError, _HINTS)
         unknown = []
         for part in parts:
             outcome = _outcome(part, answer, seconds)
@@ -368,7 +372,7 @@ class StowClient:
                 hint="is this the URL of a STOW-RS service?",
             )
         elif status == 500:
-            error = _status_error(status)
+            error = status_error(status, HttpStatusError, _HINTS)
         else:
             error = HttpStatusError(f"the server refuses the object with HTTP status {status}", status=status)
         sent = lost(File(part.path, part.header), error)
@@ -430,19 +434,3 @@ def _failed(part: Part, failure: Failure, seconds: float) -> Sent:
 def _sent(part: Part, status: int, comment: str, seconds: float) -> Sent:
     header = part.header
     return Sent(part.path, header.sop_class_uid, header.sop_instance_uid, status, comment, seconds, part.size, False)
-
-
-def _status_error(status: int) -> HttpStatusError:
-    hints = {
-        401: "it wants to know who asks: say --bearer, or a user and a password",
-        403: "it knows who asks, and does not allow it",
-        404: "there is no such service: is the path right?",
-        405: "it stores nothing there: is the path right?",
-        407: "the proxy wants to know who asks",
-        429: "it is asked too often",
-        503: "it is busy",
-    }
-    hint = hints.get(status, "")
-    if 300 <= status < 400:
-        hint = "it sends us to another place, which is not followed: use that URL"
-    return HttpStatusError(f"the server answers with HTTP status {status}", status=status, hint=hint)
