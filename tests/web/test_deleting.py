@@ -150,12 +150,3 @@ def test_emptying(archive: Archive) -> None:
     for handler in (deleting.discard, deleting.restore):
         with pytest.raises(NotInTrashError):
             handler(request(id="../../etc"))
-
-
-def test_the_trash_is_emptied_by_itself(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    deleting = Deleting(archive, keep=30)
-    deleting.delete(request(study="1.3.1"))
-    assert len(shown(deleting)) == 1
-    monkeypatch.setattr("dcmkit.archive.trash._deleted", lambda name: 0)
-    deleting.delete(request(study="1.3.0"))
-    assert shown(deleting) == []

@@ -29,14 +29,12 @@ class Deleting:
     """The delete transactions.
 
     Args:
-        trash: whether what is deleted can be had back.
-        keep: days after which the trash is emptied of it; 0 is never. It is looked at with each deletion.
+        trash: whether what is deleted can be had back; `TrashKeeper` sees to it that it does not stay for ever.
     """
 
-    def __init__(self, archive: Archive, *, trash: bool = True, keep: float = 0.0) -> None:
+    def __init__(self, archive: Archive, *, trash: bool = True) -> None:
         self._archive = archive
         self._trash = trash
-        self._keep = keep
 
     def routes(self) -> tuple[Route, ...]:
         """What is answered."""
@@ -82,8 +80,6 @@ class Deleting:
             done = trash.delete(self._archive, *uids, trash=self._trash, by=request.identity.name)
         if done is None:
             raise NotFoundError(f"there is no such {('study', 'series', 'instance')[len(uids) - 1]}")
-        if self._trash and self._keep:
-            trash.purge(self._archive, self._keep * _DAY)
         if done.kept:
             raise HttpError(
                 409, f"{done.kept} files were not deleted: they have changed since they were indexed",

@@ -462,6 +462,7 @@ def options_of(settings: WebSettings) -> ServiceOptions:
         strict=not settings.lenient_query,
         no_match_status=int(settings.no_match_status),
         trash=settings.delete_policy == "trash",
+        trash_keep=settings.trash_keep,
         ohif=settings.ohif,
         patience=settings.stall_timeout,
         key=os.urandom(32),

@@ -30,6 +30,7 @@ class ServiceOptions(NamedTuple):
         strict: refuse searches by attributes that are not known, rather than ignore these.
         no_match_status: 200 or 204, for a search that finds nothing.
         trash: what is deleted can be had back.
+        trash_keep: days after which it cannot any more; 0 for no end.
         ohif: folder of a prebuilt viewer, served at /ohif/; "" for none.
         patience: seconds in which more of a body has to come.
         key: a secret that the processes of a service share: bodies in parts are the same in all of them.
@@ -46,6 +47,7 @@ class ServiceOptions(NamedTuple):
     strict: bool = True
     no_match_status: int = 200
     trash: bool = True
+    trash_keep: float = 0.0
     ohif: str = ""
     patience: float = 60.0
     key: bytes = b""
@@ -75,6 +77,10 @@ class _Service:
             limits=Limits(options.max_body, options.threads, options.max_uploads, options.patience),
         )
         self._closers = closers
+        if options.trash_keep:
+            from dcmkit.web.trash_keeper import TrashKeeper
+
+            self._closers.append(TrashKeeper(archive, options.trash_keep).close)
         self._app: Any = self._application
         if options.ohif:
             from dcmkit.web.viewer import WithViewer

@@ -149,6 +149,10 @@ class WebSettings(Settings):
             Shortcut(("--no-trash",), "remove", "deleted objects are removed at once"),
         ),
     )  # fmt: skip
+    trash_keep: float = option(
+        0.0, "--trash-keep", metavar="DAYS", minimum=0, maximum=36500, unit="days",
+        help="remove for good what was deleted longer ago, when the service begins and once a day (0: never)",
+    )  # fmt: skip
     ohif: str = option(
         "", "--ohif", metavar="DIRECTORY", complete="directory",
         help="serve the viewer in this directory, a build of OHIF, at /ohif/",
