@@ -1,4 +1,4 @@
-"""dcmkit index: add, ls, show, stats, check, rebuild, rm."""
+"""dcmkit index: add, ls, show, stats, check, rebuild, rm, trash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from dcmkit.cli.group import group
 from dcmkit.dataset.part10 import file_meta
 from dcmkit.errors import ExitCode
-from tests.archive.objects import CT, EXPLICIT, MR, image
+from tests.archive.objects import CT, EXPLICIT, MR, archive_in, image, put
 
 
 def write(path: Path, uid: str, *, sop_class: str = CT, **attributes: str) -> Path:
@@ -255,3 +255,82 @@ def test_rm_dry_run(stored):
     assert stored("rm", "1.6", "1.99", "--dry-run").exit_code == ExitCode.PARTLY_DONE
     assert stored("rm", "1.99", "--dry-run").exit_code == ExitCode.NOTHING_DONE
     assert len(left(stored)) == 3
+
+
+@pytest.fixture
+def trashed(run, tmp_path):
+    """Two studies were deleted, the first of them long ago."""
+    from dcmkit.archive import trash
+
+    with archive_in(tmp_path / "archive") as made:
+        for number in range(3):
+            put(made, f"1.2.{number}", study=f"1.3.{min(number, 1)}")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dcmkit.archive.trash.time.gmtime", lambda: (2020, 1, 1, 0, 0, 0, 0, 1, 0))
+            trash.delete(made, "1.3.0", by="alice")
+        trash.delete(made, "1.3.1")
+    return run
+
+
+def deletions(run):
+    return {row["study"]: row for row in lines(run("trash", "ls", "--format", "jsonl"))}
+
+
+def test_the_trash_is_listed(trashed):
+    found = deletions(trashed)
+    assert {key: found["1.3.0"][key] for key in ("deleted", "series", "by", "instances")} == {
+        "deleted": "2020-01-01T00:00:00Z", "series": "", "by": "alice", "instances": 1,
+    }  # fmt: skip
+    assert found["1.3.1"]["instances"] == 2
+    for form in ("table", "csv", "json"):
+        result = trashed("trash", "ls", "--format", form)
+        assert found["1.3.0"]["id"] in result.stdout
+        assert "Doe" not in result.stdout
+    assert len(lines(trashed("trash", "ls", found["1.3.0"]["id"], "--format", "jsonl"))) == 1
+    assert trashed("trash", "ls", "x").exit_code == ExitCode.NOTHING_DONE
+
+
+def test_what_is_in_the_trash_comes_back(trashed):
+    identifier = deletions(trashed)["1.3.1"]["id"]
+    result = trashed("trash", "restore", identifier)
+    assert (result.exit_code, result.stderr) == (0, "2 instances are back\n")
+    assert [row["StudyInstanceUID"] for row in lines(trashed("ls", "--format", "jsonl"))] == ["1.3.1"]
+    assert "1.3.1" not in deletions(trashed)
+    assert trashed("trash", "restore", identifier).exit_code == ExitCode.NOTHING_DONE
+    other = deletions(trashed)["1.3.0"]["id"]
+    assert trashed("trash", "restore", identifier, other).exit_code == ExitCode.PARTLY_DONE
+    assert len(lines(trashed("ls", "--format", "jsonl"))) == 2
+
+
+def test_what_came_meanwhile_stays(trashed, tmp_path):
+    with archive_in(tmp_path / "archive") as made:
+        put(made, "1.2.0", study="1.3.0", name="Other")
+    result = trashed("trash", "restore", "--on-duplicate", "replace", deletions(trashed)["1.3.0"]["id"])
+    assert result.exit_code == ExitCode.NOTHING_DONE
+    assert "0 instances are back, 1 are left in the trash" in result.stderr
+    assert "1.3.0" in deletions(trashed)
+
+
+def test_the_trash_is_purged_of_what_is_old(trashed):
+    result = trashed("trash", "purge", "--older-than", "30d", "--dry-run", "--format", "csv")
+    assert [row["study"] for row in csv.DictReader(result.stdout.splitlines())] == ["1.3.0"]
+    assert len(deletions(trashed)) == 2
+    assert trashed("trash", "purge").exit_code == ExitCode.BAD_USAGE  # nobody to ask
+    result = trashed("trash", "purge", "--older-than", "30d", "--yes")
+    assert (result.exit_code, result.stderr) == (0, "1 deletions are gone for good, with 1 instances\n")
+    assert list(deletions(trashed)) == ["1.3.1"]
+    assert trashed("trash", "purge", "--older-than", "30d", "--yes").exit_code == ExitCode.NOTHING_DONE
+    assert trashed("trash", "purge", deletions(trashed)["1.3.1"]["id"], "--yes").exit_code == 0
+    assert trashed("trash", "purge", "--yes").exit_code == ExitCode.NOTHING_DONE
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("restore",), ("ls", "--yes"), ("restore", "x", "--dry-run"), ("purge", "x", "--older-than", "1d"),
+        ("purge", "--older-than", "soon"), ("empty",),
+    ],
+)  # fmt: skip
+def test_the_trash_command_says_what_it_cannot_do(trashed, arguments):
+    assert trashed("trash", *arguments).exit_code == ExitCode.BAD_USAGE
+    assert len(deletions(trashed)) == 2

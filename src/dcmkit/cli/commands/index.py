@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmkit.archive import maintenance
+from dcmkit.archive import maintenance, trash
 from dcmkit.archive.adding import Added, add
 from dcmkit.archive.attributes import ATTRIBUTES, INSTANCE, LEVELS, SERIES, STUDY
 from dcmkit.archive.layout import is_safe_uid
@@ -36,6 +36,9 @@ EXAMPLES = (
     ("Compare files and index both ways, with digests", "dcmkit index check -od archive --digests"),
     ("Remove a study, files and rows", "dcmkit index rm -od archive 1.2.3.4 --yes"),
     ("What a month without news would remove", "dcmkit index rm -od archive --older-than 30d --dry-run"),
+    ("What was deleted over HTTP, and can be had back", "dcmkit index trash -od archive ls"),
+    ("Have a deletion back", "dcmkit index trash -od archive restore 20260101T120000Z-0123abcd"),
+    ("Remove for good what was deleted a month ago", "dcmkit index trash -od archive purge --older-than 30d --yes"),
 )
 
 command = tool_group(
@@ -315,6 +318,101 @@ def _agrees(instances: int, keep_files: bool) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(f"{instances} instances match, and nobody is here to ask", hint="say --yes")
     return click.confirm(f"Remove {instances} instances{'' if keep_files else ' and their files'}?", err=True)
+
+
+# --- the trash -------------------------------------------------------------------------------------------------------
+
+_TRASH_COLUMNS = ("id", "deleted", "study", "series", "instance", "by", "instances", "bytes")
+
+
+@command.command("trash")
+@common(output=True)
+@click.argument("action", type=click.Choice(["ls", "restore", "purge"]), metavar="(ls | restore | purge)")
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--older-than", metavar="TIME", default="", help="of purge: what was deleted so long ago: 12h, 30d, 6w")
+@click.option("--dry-run", is_flag=True, help="of purge: only tell what would be removed")
+@click.option("--yes", is_flag=True, help="of purge: do not ask")
+def trash_command(
+    action: str, ids: tuple[str, ...], older_than: str, dry_run: bool, yes: bool, format: str  # noqa: A002
+) -> ExitCode:  # fmt: skip
+    """List what was deleted over HTTP and is kept (ls), have it back (restore), or remove it for good (purge).
+
+    Each deletion has an ID, which ls shows. What is restored is stored again as it was; where
+    another object with its UID has come meanwhile, that stays, and --on-duplicate says whether both are kept. Without ID and --older-than, purge
+    removes everything that is in the trash. A service may be running on the archive.
+    """
+    if action != "purge" and (older_than or dry_run or yes):
+        raise UsageError(f"--older-than, --dry-run and --yes are of purge, not of {action}", hint="leave them out")
+    if action == "restore" and not ids:
+        raise UsageError("restore which?", hint="say an ID, as dcmkit index trash ls shows it")
+    if ids and older_than:
+        raise UsageError("both IDs and --older-than", hint="leave one of them out")
+    before = time.time() - _seconds(older_than) if older_than else float("inf")
+    with open_archive() as archive:
+        found = [one for one in trash.discarded(archive) if one.deleted <= before]
+        missing = [identifier for identifier in ids if identifier not in {one.identifier for one in found}]
+        for identifier in missing:
+            say(f"{identifier}: there is no such deletion in the trash")
+        chosen = [one for one in found if not ids or one.identifier in ids]
+        if action == "ls":
+            emit(map(_discarded, chosen), _TRASH_COLUMNS, format)
+            return _partly(bool(missing), bool(chosen)) if ids else ExitCode.DONE
+        if not chosen:
+            if not missing:
+                say("there is nothing in the trash" if not older_than else "nothing in the trash is so old")
+            return ExitCode.NOTHING_DONE
+        if action == "restore":
+            return _restore(archive, chosen, bool(missing))
+        if dry_run:
+            emit(map(_discarded, chosen), _TRASH_COLUMNS, format)
+            say("a dry run: nothing was removed")
+            return _partly(bool(missing), True)
+        if not yes and not _agrees(sum(one.instances for one in chosen), keep_files=False):
+            say("nothing was removed")
+            return ExitCode.BAD_USAGE
+        _purge(archive, chosen)
+    say(f"{len(chosen)} deletions are gone for good, with {sum(one.instances for one in chosen)} instances")
+    return _partly(bool(missing), True)
+
+
+def _discarded(one: trash.Discarded) -> dict[str, Any]:
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one.deleted))
+    return dict(zip(_TRASH_COLUMNS, (one.identifier, when, *one[2:]), strict=True))
+
+
+def _partly(failed: bool, done: bool) -> ExitCode:
+    if not failed:
+        return ExitCode.DONE
+    return ExitCode.PARTLY_DONE if done else ExitCode.NOTHING_DONE
+
+
+def _restore(archive: Archive, chosen: list[trash.Discarded], missing: bool) -> ExitCode:
+    back, left = 0, 0
+    for one in chosen:
+        try:
+            done = trash.restore(archive, one.identifier)
+        except trash.NotInTrashError as error:  # somebody else was faster
+            say(f"{one.identifier}: {error}")
+            left += one.instances
+            continue
+        back, left = back + done.instances, left + len(done.left)
+        for reason in dict.fromkeys(done.left):
+            say(f"{one.identifier}: {reason}")
+    say(f"{back} instances are back" + (f", {left} are left in the trash" if left else ""))
+    return _partly(missing or bool(left), bool(back))
+
+
+def _purge(archive: Archive, chosen: list[trash.Discarded]) -> None:
+    """Those that were shown and agreed to, and none that has come since."""
+    for one in chosen:
+        try:
+            trash.discard(archive, one.identifier)
+        except trash.NotInTrashError:
+            pass  # somebody else was faster
+    trash.purge(archive, float("inf"))  # what was half removed when something was killed
+
+
+# --- bringing in order -----------------------------------------------------------------------------------------------
 
 
 @command.command("rebuild")
