@@ -13,7 +13,7 @@ import pytest
 
 from dcmkit.errors import ExitCode, OutputError
 from dcmkit.services import spool as module
-from dcmkit.services.spool import DEAD, DELIVERED, FAILING, WAITING, Failure, Hold, Spool, SpoolError
+from dcmkit.services.spool import DEAD, DELIVERED, FAILING, WAITING, Failure, Hold, Spool, SpoolError, backlog
 
 A, B = "a:1", "b:2"
 
@@ -78,8 +78,34 @@ def test_failures_wait_or_die_with_their_reason(spool: Spool) -> None:
     assert [(entry.attempts, entry.reason) for entry in spool.entries(state=FAILING)] == [(1, "full")]
     assert [(entry.attempts, entry.reason) for entry in spool.entries(state=DEAD)] == [(1, "never")]
     assert [entry.path for entry in spool.entries(state=WAITING)] == ["3"]
-    assert spool.counts() == [(A, DEAD, 1, "never"), (A, FAILING, 1, "full"), (A, WAITING, 1, "")]
+    assert [row[:4] for row in spool.counts()] == [(A, DEAD, 1, "never"), (A, FAILING, 1, "full"), (A, WAITING, 1, "")]
     assert spool.counts(B) == []
+
+
+def test_the_backlog_by_destination(spool: Spool) -> None:
+    assert backlog(spool.directory) == {}
+    before = time.time()
+    for name in ("1", "2", "3", "4"):
+        put(spool, name)
+    first, second, third, _ = spool.due(A, 9)
+    failed = [Failure(first, time.time() + 60, "full", False), Failure(second, 0.0, "never", True)]
+    spool.settle(A, [third], failed)
+    spool.hold(B, 1, 0.0, "nobody there")
+    found = backlog(spool.directory)
+    assert found[A][:3] == (1, 1, 1)
+    assert found[A].delivered == 1
+    assert before <= found[A].oldest <= time.time()
+    assert found[B] == (0, 0, 0, 0.0, 0)
+    assert list(found) == sorted(found)
+
+
+def test_looking_at_the_backlog_makes_no_spool(tmp_path: Path) -> None:
+    assert backlog(str(tmp_path)) == {}
+    assert os.listdir(tmp_path) == []
+    (tmp_path / ".dcmkit").mkdir()
+    (tmp_path / ".dcmkit" / "spool.sqlite").write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(SpoolError):
+        backlog(str(tmp_path))
 
 
 def test_what_comes_anew_while_it_is_delivered_is_delivered_again(spool: Spool) -> None:

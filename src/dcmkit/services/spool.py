@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dcmkit.archive.directories import OWN
@@ -94,6 +95,22 @@ class Hold(NamedTuple):
     failures: int
     next_attempt: float
     reason: str
+    delivered: int
+
+
+class Backlog(NamedTuple):
+    """What a destination has still to get.
+
+    Attributes:
+        waiting, failing, dead: objects that have not been tried; that have failed and are tried again; that are not.
+        oldest: when the oldest that waits or is failing came, in seconds since 1970; 0 where there is none.
+        delivered: objects it has got.
+    """
+
+    waiting: int
+    failing: int
+    dead: int
+    oldest: float
     delivered: int
 
 
@@ -370,12 +387,12 @@ class Spool:
 
     # --- looking, and changing by hand ---------------------------------------------------------------------------
 
-    def counts(self, destination: str = "") -> list[tuple[str, str, int, str]]:
-        """Destination, state, number and reason, for every state and reason there is."""
+    def counts(self, destination: str = "") -> list[tuple[str, str, int, str, float]]:
+        """Destination, state, number, reason, and when the oldest came, for every state and reason there is."""
         state = f"CASE WHEN state = '{WAITING}' AND attempts > 0 THEN '{FAILING}' ELSE state END"
         where = "WHERE destination = ?" if destination else ""
         sql = (
-            f"SELECT destination, {state} AS shown, COUNT(*), reason FROM entry {where}"  # noqa: S608
+            f"SELECT destination, {state} AS shown, COUNT(*), reason, MIN(queued) FROM entry {where}"  # noqa: S608
             " GROUP BY destination, shown, reason ORDER BY destination, shown, COUNT(*) DESC"
         )
         with self._using() as connection:
@@ -422,6 +439,33 @@ class Spool:
                 (destination,),
             )
         return len(gone)
+
+
+def backlog(directory: str) -> dict[str, Backlog]:
+    """What is still to be delivered from a directory, by destination; only looks, and makes nothing.
+
+    Raises:
+        OutputError, SpoolError: there is a spool that cannot be read.
+    """
+    path = os.path.join(os.path.realpath(directory), OWN, NAME)
+    if not os.path.isfile(path):
+        return {}
+    late = f"state = '{WAITING}' AND attempts"
+    sql = (
+        f"SELECT destination, SUM({late} = 0), SUM({late} > 0), SUM(state = '{DEAD}'),"  # noqa: S608
+        f" MIN(CASE WHEN state = '{WAITING}' THEN queued END) FROM entry GROUP BY destination"
+    )
+    try:
+        with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT)) as connection:
+            delivered = dict(connection.execute("SELECT name, delivered FROM destination").fetchall())
+            found = {row[0]: row[1:] for row in connection.execute(sql)}
+    except sqlite3.Error as error:
+        raise _translated(error, path) from None
+    return {
+        name: Backlog(*numbers, oldest or 0.0, delivered.get(name, 0))
+        for name in sorted({*delivered, *found})
+        for *numbers, oldest in (found.get(name, (0, 0, 0, None)),)
+    }
 
 
 def _chosen(destination: str, state: str, uids: Sequence[str]) -> tuple[str, list[str]]:

@@ -53,6 +53,8 @@ def test_counts_by_peer_state_and_reason(directory: Path, capsys: pytest.Capture
         ("a:1", "waiting", 1, ""),
     ]
     assert [row["state"] for row in rows(capsys, directory, "--to", "a:1", "--state", "dead")] == ["dead"]
+    for row in rows(capsys, directory):
+        assert bool(row["oldest"]) == (row["state"] in ("dead", "failing", "waiting"))
     assert rows(capsys, directory, "--to", "c") == []
 
 

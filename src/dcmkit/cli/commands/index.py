@@ -337,9 +337,9 @@ def trash_command(
 ) -> ExitCode:  # fmt: skip
     """List what was deleted over HTTP and is kept (ls), have it back (restore), or remove it for good (purge).
 
-    Each deletion has an ID, which ls shows. What is restored is stored again as it was; where
-    another object with its UID has come meanwhile, that stays, and --on-duplicate says whether both are kept. Without ID and --older-than, purge
-    removes everything that is in the trash. A service may be running on the archive.
+    Each deletion has an ID, which ls shows. What is restored is stored again as it was; where another object with its
+    UID has come meanwhile, that stays, and --on-duplicate says whether both are kept. Without ID and --older-than,
+    purge removes everything that is in the trash. A service may be running on the archive.
     """
     if action != "purge" and (older_than or dry_run or yes):
         raise UsageError(f"--older-than, --dry-run and --yes are of purge, not of {action}", hint="leave them out")

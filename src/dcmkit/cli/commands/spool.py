@@ -71,7 +71,7 @@ def _open(directory: str) -> Spool:
 @click.option("--objects", is_flag=True, help="a line for each object and peer, in place of counts")
 @click.option("--format", type=click.Choice(FORMATS), default="table", help="how to print it")
 def ls(directory: str, uids: tuple[str, ...], to: str, state: str | None, objects: bool, format: str) -> None:  # noqa: A002
-    """Count what waits, by peer, state and reason; with --objects or UIDs, list it.
+    """Count what waits, by peer, state and reason, and tell since when; with --objects or UIDs, list it.
 
     A peer that cannot be reached has a line of its own: how often that was tried, why it failed, when it is tried next.
     """
@@ -81,7 +81,7 @@ def ls(directory: str, uids: tuple[str, ...], to: str, state: str | None, object
         columns = ("to", "state", "attempts", "queued", "next", "sop_instance_uid", "path", "reason")
         emit(_objects(spool, to, state or "", uids), columns, format)
     else:
-        emit(_counts(spool, to, state or ""), ("to", "state", "number", "next", "reason"), format)
+        emit(_counts(spool, to, state or ""), ("to", "state", "number", "oldest", "next", "reason"), format)
     spool.close()
 
 
@@ -103,14 +103,16 @@ def _counts(spool: Spool, to: str, state: str) -> Iterator[dict[str, Any]]:
         if not state:
             yield _count(name, "delivered", hold.delivered)
             if hold.failures:
-                yield _count(name, "not reached", hold.failures, hold.reason, _next(hold.next_attempt))
-        for destination, shown, number, reason in counts:
+                yield _count(name, "not reached", hold.failures, hold.reason, following=_next(hold.next_attempt))
+        for destination, shown, number, reason, oldest in counts:
             if destination == name and shown in STATES and state in ("", shown):
-                yield _count(name, shown, number, reason)
+                yield _count(name, shown, number, reason, _moment(oldest))
 
 
-def _count(name: str, state: str, number: int, reason: str = "", following: str = "") -> dict[str, Any]:
-    return {"to": name, "state": state, "number": number, "next": following, "reason": reason}
+def _count(
+    name: str, state: str, number: int, reason: str = "", oldest: str = "", following: str = ""
+) -> dict[str, Any]:
+    return {"to": name, "state": state, "number": number, "oldest": oldest, "next": following, "reason": reason}
 
 
 def _moment(seconds: float) -> str:
