@@ -92,12 +92,15 @@ def dcmkit_command(*words: str | os.PathLike[str]) -> list[str | os.PathLike[str
 
 
 def files_by_uid(root: Path) -> dict[str, Path]:
-    """The Part 10 files below `root` by SOP Instance UID; what is not Part 10, or hidden, is passed over."""
+    """The Part 10 files below `root` by SOP Instance UID; what is not Part 10, hidden, or gone, is passed over."""
     found = {}
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
-            with contextlib.suppress(ValueError):
-                found[read_part10(path).sop_instance_uid] = path
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder) / name
+            if not name.startswith("."):
+                with contextlib.suppress(ValueError, FileNotFoundError):
+                    found[read_part10(path).sop_instance_uid] = path
     return found
 
 
