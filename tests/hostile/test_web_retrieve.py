@@ -224,7 +224,7 @@ def test_readers_that_do_not_read(tmp_path: Path) -> None:
         readers = []
         try:
             for path in (instance("1.2.3"), f"/studies/{web.STUDY}"):
-                for _ in range(20):
+                for _ in range(60):
                     readers.append(connect(server.port))
                     readers[-1].sendall(f"GET {web.ROOT}{path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
             for reader in readers:
@@ -235,7 +235,7 @@ def test_readers_that_do_not_read(tmp_path: Path) -> None:
         finally:
             for reader in readers:
                 reader.close()
-        assert until(lambda: web.descriptors(server.pid) < 60)
+        assert until(lambda: web.descriptors(server.pid) < 80)
 
 
 # --- over time -------------------------------------------------------------------------------------------------------

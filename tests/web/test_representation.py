@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dcmkit.errors import OutputError
 from dcmkit.web.exchange import FileSlice, GoneError, Reply, Rope
-from dcmkit.web.representation import BLOCK, Outgoing, blocks_of, prepare
+from dcmkit.web.representation import AHEAD, BLOCK, SMALL, Outgoing, blocks_of, prepare
 
 JSON = "application/dicom+json"
 TEXT = b'{"a": 1}' * 1000
@@ -152,3 +152,14 @@ def test_a_file_that_became_shorter_is_not_passed_over(tmp_path: Path) -> None:
         list(blocks_of(Rope((FileSlice(str(tmp_path / "b"), 0, 9),))))
     with pytest.raises(OutputError, match="cannot be read"):
         list(blocks_of(Rope((FileSlice(str(tmp_path), 0, 9),))))
+
+
+def test_less_is_read_ahead_of_each_the_more_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(3 * BLOCK))
+    rope = Rope((FileSlice(str(path), 0, 3 * BLOCK),))
+    assert not AHEAD.is_crowded
+    assert [len(block) for block in blocks_of(rope)] == [BLOCK] * 3
+    monkeypatch.setattr(AHEAD, "streams", 1000)
+    assert AHEAD.is_crowded
+    assert {len(block) for block in blocks_of(rope)} == {AHEAD.share} == {SMALL}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -20,10 +21,11 @@ from dcmkit.errors import DcmkitError
 from dcmkit.logs import INFO, get_logger
 from dcmkit.web import public_url
 from dcmkit.web.authentication import Authenticator
+from dcmkit.web.counters import NO_ROUTE, Counters
 from dcmkit.web.exchange import OPEN, HttpError, NotModified, Reply, Request
 from dcmkit.web.links import PARAMETERS as LINK_PARAMETERS
 from dcmkit.web.multipart import BodyTooLargeError
-from dcmkit.web.representation import Outgoing, not_modified, prepare
+from dcmkit.web.representation import AHEAD, Outgoing, not_modified, prepare
 from dcmkit.web.request_body import StreamedBody
 from dcmkit.web.routes import Route, Routes
 
@@ -33,15 +35,14 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-OUTSIDE = frozenset({"wado", "docs", "openapi.json", "health", "ohif", "viewer"})
+OUTSIDE = frozenset({"wado", "docs", "openapi.json", "health", "metrics", "ohif", "viewer"})
 """What is found beside the root of the service as well as below it."""
 PROBLEM = "application/problem+json"
 QUERY_LIMIT = 1 << 16
 _FIELDS_LIMIT = 1000
 _FORM_LIMIT = 1 << 20
 """Bytes of a body that is not stored."""
-_PIECES = 1 << 21
-"""Bytes of a body that are made ahead of being sent."""
+Blocks = deque[bytes | memoryview]
 
 
 class Limits(NamedTuple):
@@ -69,6 +70,7 @@ class Application:
         public: URL of the service as the world knows it; "" to go by each request.
         proxies: addresses whose word on that is believed.
         authenticator: who may do what; None lets everybody do everything.
+        counters: where requests are counted; they begin here.
     """
 
     def __init__(
@@ -80,9 +82,12 @@ class Application:
         proxies: Sequence[str] = (),
         authenticator: Authenticator | None = None,
         limits: Limits | None = None,
+        counters: Counters | None = None,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self.routes = routes
+        self._counters = counters or Counters()
+        self._counters.begin(routes.all)
         self._root = "/" + root.strip("/") if root.strip("/") else ""
         self._public = public.rstrip("/")
         self._proxies = public_url.networks(proxies)
@@ -114,8 +119,10 @@ class Application:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         headers = _headers(scope["headers"])
         body: StreamedBody | None = None
+        operation, sent = NO_ROUTE, 0
         try:
             route, request = await self._request(scope, method, headers)
+            operation = route.operation
             pool = self._threads
             if method not in ("GET", "OPTIONS"):
                 body = self._body(receive, headers, route)
@@ -124,11 +131,14 @@ class Application:
                         raise _come_again()
                     pool = self._stores
                     self._storing += 1
+                    self._counters.storing(self._storing)
                 try:
                     await body.begin()
                     outgoing = await self._run(pool, route, request._replace(body=body), headers, scope)
                 finally:
-                    self._storing -= route.stores
+                    if route.stores:
+                        self._storing -= 1
+                        self._counters.storing(self._storing)
             else:
                 outgoing = await self._run(pool, route, request, headers, scope)
         except NotModified as same:
@@ -139,11 +149,15 @@ class Application:
             if not body.is_complete:  # what is still to come would be read as the next request
                 outgoing.headers.append(("connection", "close"))
             await body.end()
-        sent = await self._send(outgoing, receive, send)
+        try:
+            sent = await self._send(outgoing, receive, send)
+        finally:
+            received = body.received if body is not None else 0
+            spent = perf_counter() - began
+            self._counters.count(operation, scope["method"], outgoing.status, sent, received, spent)
         if log.enabled_for(INFO):
-            spent = (perf_counter() - began) * 1000
             log.info("%s %s from %s: %d, %d bytes, %.1f ms", scope["method"], scope["path"],
-                     (scope.get("client") or ("-",))[0], outgoing.status, sent, spent)  # fmt: skip
+                     (scope.get("client") or ("-",))[0], outgoing.status, sent, spent * 1000)  # fmt: skip
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -238,42 +252,44 @@ class Application:
         return sent
 
     async def _stream(self, blocks: Any, receive: Receive, send: Send) -> int:
-        """Blocks as they are made, the next ones while the last ones are on their way."""
+        """Blocks as they are made, the next ones while the last ones are on their way, unless there are many bodies."""
         loop = asyncio.get_running_loop()
         iterator = iter(blocks)
         gone = asyncio.ensure_future(_disconnected(receive))
-        pending = loop.run_in_executor(self._threads, _some, iterator)
+        AHEAD.streams += 1
+        pending: asyncio.Future[Blocks] | None = loop.run_in_executor(self._threads, _some, iterator)
         sent = 0
         try:
             while not gone.done():
-                found = await pending
+                found = await (pending or loop.run_in_executor(self._threads, _some, iterator))
                 if not found:
                     await send({"type": "http.response.body", "body": b""})
                     return sent
-                pending = loop.run_in_executor(self._threads, _some, iterator)
-                for block in found:
-                    sent += len(block)
-                    await send({"type": "http.response.body", "body": block, "more_body": True})
+                pending = None if AHEAD.is_crowded else loop.run_in_executor(self._threads, _some, iterator)
+                while found:
+                    sent += len(found[0])
+                    await send({"type": "http.response.body", "body": found.popleft(), "more_body": True})
             return sent
         except DcmkitError as error:
             log.error("an answer was cut off: %s", error)
             raise ConnectionAbortedError("the answer cannot be finished") from None
         finally:
+            AHEAD.streams -= 1
             gone.cancel()
-            await asyncio.gather(gone, pending, return_exceptions=True)
+            await asyncio.gather(gone, *((pending,) if pending is not None else ()), return_exceptions=True)
             close = getattr(iterator, "close", None)
             if close is not None:
                 await loop.run_in_executor(self._threads, close)
 
 
-def _some(iterator: Iterator[bytes | memoryview]) -> list[bytes | memoryview]:
-    """The next blocks, about `_PIECES` bytes; none at the end."""
-    found: list[bytes | memoryview] = []
+def _some(iterator: Iterator[bytes | memoryview]) -> Blocks:
+    """The next blocks, as many as may be made ahead; none at the end."""
+    found: Blocks = deque()
     length = 0
     for block in iterator:
         found.append(block)
         length += len(block)
-        if length >= _PIECES:
+        if length >= AHEAD.share:
             break
     return found
 

@@ -14,6 +14,7 @@ BLOCK = 1 << 20
 """Bytes read from a file in one go."""
 SMALL = 1 << 16
 """Pieces smaller than this are joined."""
+_BUDGET = 1 << 25
 _WORTH_COMPRESSING = 1024
 _LEVEL = 1
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -21,6 +22,33 @@ _TEXTS = ("application/dicom+json", "application/json", "application/problem+jso
           "application/javascript", "application/vnd.sun.wadl+xml", "image/svg+xml")  # fmt: skip
 _CACHING = "private, no-cache"
 """May be kept, and has to be asked for again: an instance may be replaced, or a right withdrawn."""
+
+
+class Ahead:
+    """How much is read of bodies before it is sent: less of each, the more of them there are.
+
+    So readers that do not read cost little, however many there are.
+
+    Attributes:
+        streams: bodies that are being sent at the moment.
+    """
+
+    def __init__(self) -> None:
+        self.streams = 0
+
+    @property
+    def share(self) -> int:
+        """Bytes of one body."""
+        return max(SMALL, min(2 * BLOCK, _BUDGET // max(1, self.streams)))
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether the next bytes are to be read only when the last ones are on their way."""
+        return self.share < 2 * BLOCK
+
+
+AHEAD = Ahead()
+"""Of this process."""
 
 
 class Outgoing(NamedTuple):
@@ -177,7 +205,7 @@ def _file_blocks(piece: FileSlice) -> Iterator[bytes]:
             if at:
                 os.lseek(fd, at, os.SEEK_SET)
             while left:
-                block = os.read(fd, min(left, BLOCK))
+                block = os.read(fd, min(left, BLOCK, AHEAD.share))
                 if not block:
                     raise OutputError("a file became shorter while it was sent")
                 left -= len(block)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from contextlib import nullcontext
 from http import HTTPStatus
@@ -19,7 +20,6 @@ import uvicorn
 from dcmkit.logs import get_logger
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
@@ -31,6 +31,8 @@ HEAD_LIMIT = 1 << 17
 """Bytes of a request before its body, where h11 reads it; else see `request_reading`."""
 LINGER = 2.0
 """Seconds in which a user agent that still sends may read why it is not listened to."""
+_UNSENT = 1 << 18
+"""Bytes of an answer that the kernel keeps ahead of what can be sent."""
 _LINGER_BYTES = 1 << 22
 """What it may send meanwhile, where it does not speak HTTP."""
 
@@ -90,6 +92,14 @@ class _Lingering:
         asyncio.get_running_loop().call_later(LINGER, self._transport.close)
 
 
+def _keep_little(transport: Any) -> None:
+    """Leave the kernel no more than it needs of an answer that is not taken: it would keep megabytes of each."""
+    try:
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+    except (AttributeError, OSError):
+        pass  # not every system can
+
+
 class _Watched:
     """What is added to uvicorn's protocols, of which only the public attributes are used.
 
@@ -109,6 +119,7 @@ class _Watched:
         self.is_deaf = False
         self.broken = False
         self.unheard = 0
+        _keep_little(transport)
         super().connection_made(_Lingering(transport, self))  # type: ignore[misc]
         if len(self.connections) >= self.bounds.connections:
             self._make_room()
