@@ -458,14 +458,12 @@ def backlog(directory: str) -> dict[str, Backlog]:
     try:
         with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT)) as connection:
             delivered = dict(connection.execute("SELECT name, delivered FROM destination").fetchall())
-            found = {row[0]: row[1:] for row in connection.execute(sql)}
+            found = {name: Backlog(0, 0, 0, 0.0, number) for name, number in delivered.items()}
+            for name, waiting, failing, dead, oldest in connection.execute(sql):
+                found[name] = Backlog(waiting, failing, dead, oldest or 0.0, delivered.get(name, 0))
     except sqlite3.Error as error:
         raise _translated(error, path) from None
-    return {
-        name: Backlog(*numbers, oldest or 0.0, delivered.get(name, 0))
-        for name in sorted({*delivered, *found})
-        for *numbers, oldest in (found.get(name, (0, 0, 0, None)),)
-    }
+    return dict(sorted(found.items()))
 
 
 def _chosen(destination: str, state: str, uids: Sequence[str]) -> tuple[str, list[str]]:

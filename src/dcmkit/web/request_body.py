@@ -70,6 +70,11 @@ class StreamedBody:
         """Whether all of it has come."""
         return self._complete
 
+    @property
+    def received(self) -> int:
+        """Bytes that have come."""
+        return self._received
+
     async def _go_on(self) -> None:
         while not self._complete and self._failure is None:
             if not self._room.is_set():

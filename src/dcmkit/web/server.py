@@ -21,6 +21,7 @@ from dcmkit.logs import get_logger
 from dcmkit.net.listener import bind
 from dcmkit.settings import size_of
 from dcmkit.web.admission import authenticator_of, warn_of_exposure
+from dcmkit.web.counters import shared_file
 from dcmkit.web.identity import ALL_SCOPES
 from dcmkit.web.workers import READY, Workers
 
@@ -72,6 +73,7 @@ class Offering:
         require(settings)
         self._settings = settings
         self._certificates = certificates_of(settings)
+        self._counts = -1
         self.sockets = listen(settings, port)
         self.exposed = [address for address in map(_address, self.sockets) if not _is_loopback(address)]
         try:
@@ -80,6 +82,7 @@ class Offering:
             self.close()
             raise
         warn_of_exposure(settings, self.exposed)
+        self._counts = shared_file()
 
     def over(self, archive: Archive, destination: Destination, rights: Collection[str] = ALL_SCOPES) -> WebService:
         """The service over an archive, which is opened before it begins.
@@ -91,7 +94,7 @@ class Offering:
 
         settings = self._settings
         authenticator = authenticator_of(settings, exposed=bool(self.exposed), rights=rights)
-        options = options_of(settings)._replace(authenticator=authenticator)
+        options = options_of(settings)._replace(authenticator=authenticator, counts=self._counts)
 
         def build() -> ASGI:
             from dcmkit.web import service
@@ -106,6 +109,9 @@ class Offering:
         """Listen no more."""
         for sock in self.sockets:
             sock.close()
+        if self._counts >= 0:
+            os.close(self._counts)
+            self._counts = -1
 
 
 class WebService:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dcmkit.web.application import Application, Limits
+from dcmkit.web.counters import Counters
 from dcmkit.web.routes import Route, Routes
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class ServiceOptions(NamedTuple):
         ohif: folder of a prebuilt viewer, served at /ohif/; "" for none.
         patience: seconds in which more of a body has to come.
         key: a secret that the processes of a service share: bodies in parts are the same in all of them.
+        counts: a file that they count requests in (`counters.shared_file`); -1 for none.
     """
 
     root: str = "/dicom-web"
@@ -51,6 +53,7 @@ class ServiceOptions(NamedTuple):
     ohif: str = ""
     patience: float = 60.0
     key: bytes = b""
+    counts: int = -1
 
 
 def build(archive: Archive, destination: Destination, options: ServiceOptions) -> Any:
@@ -67,7 +70,8 @@ class _Service:
     """The application with what stands before it: pages of other origins, and the files of a viewer."""
 
     def __init__(self, archive: Archive, destination: Destination, options: ServiceOptions) -> None:
-        routes, closers = transactions(archive, destination, options)
+        counters = Counters(options.counts)
+        routes, closers = transactions(archive, destination, options, counters)
         self._application = Application(
             routes,
             root=options.root,
@@ -75,8 +79,9 @@ class _Service:
             proxies=options.trusted_proxies,
             authenticator=options.authenticator,
             limits=Limits(options.max_body, options.threads, options.max_uploads, options.patience),
+            counters=counters,
         )
-        self._closers = closers
+        self._closers = [*closers, counters.close]
         if options.trash_keep:
             from dcmkit.web.trash_keeper import TrashKeeper
 
@@ -111,7 +116,9 @@ class _Service:
             closer()
 
 
-def transactions(archive: Archive, destination: Destination, options: ServiceOptions) -> tuple[Routes, list[Any]]:
+def transactions(
+    archive: Archive, destination: Destination, options: ServiceOptions, counters: Counters | None = None
+) -> tuple[Routes, list[Any]]:
     """All routes, and what is to be called at the end."""
     from dcmkit.web.bulk_data import BulkData
     from dcmkit.web.capabilities import Capabilities
@@ -119,6 +126,7 @@ def transactions(archive: Archive, destination: Destination, options: ServiceOpt
     from dcmkit.web.framing import Frames
     from dcmkit.web.image_cache import ImageCache, ResultCache
     from dcmkit.web.metadata import Metadata
+    from dcmkit.web.metrics import Metrics
     from dcmkit.web.rendered import Rendered, Showing
     from dcmkit.web.retrieving import Retrieving
     from dcmkit.web.searching import Searching
@@ -141,6 +149,7 @@ def transactions(archive: Archive, destination: Destination, options: ServiceOpt
         Storing(destination),
         Deleting(archive, trash=options.trash),
         Capabilities(lambda: everything),
+        Metrics(archive, counters or Counters()),
     )
     for part in parts:
         everything += part.routes()
