@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from dcmkit.archive import schema
-from dcmkit.archive.planning import is_key, plan
+from dcmkit.archive.planning import FUNCTIONS, is_key, plan
 from dcmkit.errors import UsageError
 
 
@@ -17,12 +17,14 @@ def database() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     schema.migrate(connection)
     connection.execute("PRAGMA case_sensitive_like = ON")
+    for function in FUNCTIONS:
+        connection.create_function(function.__name__, -1, function)
     yield connection
     connection.close()
 
 
-def steps(database: sqlite3.Connection, level: str, **match: str) -> list[str]:
-    found = plan(level, match, ())
+def steps(database: sqlite3.Connection, level: str, *, fuzzy: bool = False, **match: str) -> list[str]:
+    found = plan(level, match, (), fuzzy=fuzzy)
     alias = level[0] if level != "series" else "e"
     sql = f"EXPLAIN QUERY PLAN SELECT {alias}.id FROM {found.source} ORDER BY {found.order}"
     return [row[3].replace("COVERING ", "") for row in database.execute(sql, found.parameters)]
@@ -49,6 +51,21 @@ def steps(database: sqlite3.Connection, level: str, **match: str) -> list[str]:
 )
 def test_the_most_telling_key_leads(database: sqlite3.Connection, level: str, match: dict[str, str], first: str):
     assert steps(database, level, **match)[0].startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("match", "first"),
+    [
+        ({"PatientID": "1"}, "SEARCH p USING INDEX"),
+        ({"StudyDate": "20240101"}, "SEARCH s USING"),
+        ({"ModalitiesInStudy": "CT"}, "SEARCH s USING INTEGER PRIMARY KEY"),
+        ({"StudyDescription": "Head"}, "SCAN p"),
+    ],
+)
+def test_fuzzy_names_follow_what_an_index_tells(database: sqlite3.Connection, match: dict[str, str], first: str):
+    assert steps(database, "study", fuzzy=True, PatientName="meyer", **match)[0].startswith(first)
+    found = plan("patient", {"PatientName": "meyer", "PatientBirthDate": "19700101"}, (), fuzzy=True)
+    assert found.source.index("PatientBirthDate") < found.source.index("sounds_like")
 
 
 @pytest.mark.parametrize(

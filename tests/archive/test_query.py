@@ -285,6 +285,13 @@ def test_fuzzy_names(archive: Archive):
         ("DOE JA*", ["2"]),
         ("doe richard", []),
         ("ri", ["3"]),
+        ("Joerg Mueller", ["1"]),
+        ("Yürg mull", ["1"]),
+        ("miller", []),
+        ("jayn*", []),
+        ("Jeane do", []),
+        ("Jäne Dow", []),
+        ("Roh", ["3"]),
     ):
         query = Query("patient", {"PatientName": name}, ("PatientID",), fuzzy=True)
         assert [row["PatientID"] for row in select(archive.index, query)] == patients, name

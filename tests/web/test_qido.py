@@ -121,6 +121,8 @@ def test_patients(archive: Archive):
         ([("PatientName", "jane d")], []),
         ([("PatientName", "jane d"), ("fuzzymatching", "true")], ["1.3"]),
         ([("PatientName", "jane d"), ("fuzzy", "true")], ["1.3"]),
+        ([("PatientName", "Jain D"), ("fuzzymatching", "true")], []),
+        ([("PatientName", "Mueller"), ("fuzzymatching", "true")], ["1.2", "1.1"]),
         ([("StudyInstanceUID", "1.1,1.3")], ["1.3", "1.1"]),
         ([("StudyInstanceUID", "1.1\\1.3")], ["1.3", "1.1"]),
         ([("StudyInstanceUID", "1.1"), ("0020000D", "1.2")], ["1.2", "1.1"]),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dcmkit.archive.sounding import shape
 from dcmkit.dataset.values import fold
 
 WILD_CARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
@@ -60,7 +61,8 @@ def condition(
         value: several are joined by backslashes, or come as a sequence. Of UIDs, and of an attribute with one value,
             one must match; of an attribute with several values all must (C.2.2.2.8).
         multiple: the column holds several values joined by backslashes.
-        fuzzy: a person name matches when each word of `value` begins a word of it, in any order.
+        fuzzy: a person name matches when each word of `value` begins a word of it, or sounds like one, in any order
+            (C.2.2.2.1.1).
     """
     text = (value if isinstance(value, str) else "\\".join(value)).strip(" \0")
     if not text.replace("*", ""):
@@ -306,14 +308,30 @@ def _first_group(column: str, value: str, pattern: str) -> Condition:
 
 
 def _fuzzy(column: str, value: str) -> Condition | None:
-    """Each word begins a word of the name, wherever it stands."""
-    words = [word.rstrip("*") for word in _WORDS.split(fold(value)) if word.strip("*")][:_WORDS_LIMIT]
-    if not words:
+    """Each word begins a word of the name, or sounds like one, wherever it stands."""
+    written = [word for word in dict.fromkeys(_WORDS.split(fold(value))) if word.strip("*")][:_WORDS_LIMIT]
+    if not written:
         return None
+    words = [word.rstrip("*") for word in written]
     name = rf"REPLACE(REPLACE(REPLACE('^' || {column}, ' ', '^'), '=', '^'), '\', '^')"
     anywhere = [Condition(rf"{column} LIKE ? ESCAPE '\'", (f"%{_pattern(word)}%",)) for word in words]
     begun = [Condition(rf"{name} LIKE ? ESCAPE '\'", (f"%^{_pattern(word)}%",)) for word in words]
-    return _all([*anywhere, *begun])  # the first are quick, and leave few names to the others
+    alike = [_alike(column, word) for word in written]
+    if alike.count(None) == len(alike):
+        return _all([*anywhere, *begun])  # the first are quick, and leave few names to the others
+    each = [
+        _all([held, first]) if sounding is None else _any([_all([held, first]), sounding])
+        for held, first, sounding in zip(anywhere, begun, alike, strict=True)
+    ]
+    return _all(each)
+
+
+def _alike(column: str, word: str) -> Condition | None:
+    """A word that sounds like `word`, which has no wild card: those whose letters allow it are listened to."""
+    pattern = shape(word)
+    if not pattern:
+        return None
+    return Condition(f"(' ' || {column} GLOB ? AND sounds_like(?, {column}))", (pattern, word))
 
 
 def _pattern(value: str) -> str:

@@ -24,9 +24,10 @@ from dcmkit.archive.moments import (
     same_moment,
     widened,
 )
+from dcmkit.archive.sounding import sounds_like
 from dcmkit.errors import UsageError
 
-FUNCTIONS = (same_item, same_moment, same_combined, same_date_time)
+FUNCTIONS = (same_item, same_moment, same_combined, same_date_time, sounds_like)
 """What SQL calls by its name."""
 
 FILE_COLUMNS = {
@@ -232,7 +233,7 @@ def _keys(
         found, paired = found + more, paired | both
     sequences = [keys for keys in keys_of(match).values() if needs_items(keys)]
     paired |= {keyword for keys in sequences for keyword, value in keys.items() if value == EMPTY}
-    for keyword, value in match.items():
+    for keyword, value in sorted(match.items(), key=_is_name) if fuzzy else match.items():
         if keyword not in paired:
             if not is_key(keyword, extra):
                 raise UsageError(f"{keyword!r} is not an index key", hint="see the list in 'dcmkit index ls --help'")
@@ -244,6 +245,12 @@ def _keys(
                 key = _key(keyword, value, extra, fuzzy)
                 found += [] if key is None else [key]
     return [*found, *map(_same_item, sequences)]
+
+
+def _is_name(item: tuple[str, object]) -> bool:
+    """Fuzzy names come last: what is cheaper to tell leaves them few rows."""
+    attribute = BY_KEYWORD.get(item[0])
+    return attribute is not None and attribute.is_name
 
 
 def _same_item(keys: Mapping[str, str]) -> _Key:

@@ -96,7 +96,8 @@ class Query:
             thing below does. An attribute in a sequence is `SequenceKeyword_Keyword`.
         keys: the keywords told; a level's DEFAULT_KEYS when empty. Beyond attributes: `Path` and `FILE_COLUMNS`.
         copies: at instance level, tell further files of the same SOP Instance too.
-        fuzzy: person names match when each word of the value begins a word of the name, in any order.
+        fuzzy: person names match when each word of the value begins a word of the name or sounds like one, in any
+            order.
         combined: a date and a time that are both ranges of the same form are matched as one (C.2.2.2.5).
         zones: dates with times and date-times are matched as in another time zone (C.2.2.2.1.3); they are told as they
             are stored.

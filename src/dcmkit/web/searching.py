@@ -38,7 +38,7 @@ _PARAMETERS = (
     QueryParameter("accept", "The media type, in place of the Accept header."),
 )
 _MATCHING = (
-    QueryParameter("fuzzymatching", "Match names by how their words begin, in any order.", "boolean"),
+    QueryParameter("fuzzymatching", "Match names by how their words begin or sound, in any order.", "boolean"),
     QueryParameter("emptyvaluematching", 'Let "" match what has no value.', "boolean"),
     QueryParameter("multiplevaluematching", "Let a list of values match by each of them.", "boolean"),
 )
