@@ -175,7 +175,7 @@ def test_extended_negotiation_is_answered_and_obeyed(archive):
             association.release()
 
 
-def ask_in_zones(port: int, found: DataSet, information: bytes = b"\1\0\0\1"):
+def ask_having_negotiated(port: int, found: DataSet, information: bytes = b"\1\0\0\1"):
     settings = RequestorSettings(calling_ae_title="SCU", called_ae_title="SCP")
     rq = association_request(settings, CONTEXTS, extended=(SOPClassExtended(STUDY_ROOT.find, information),))
     association = Association.request("127.0.0.1", port, rq, settings)
@@ -185,13 +185,21 @@ def ask_in_zones(port: int, found: DataSet, information: bytes = b"\1\0\0\1"):
     return result
 
 
+@pytest.mark.parametrize(("asked", "wanted"), [(b"\0\0\1", ["1.2"]), (b"\0\0\0", [])])
+def test_names_that_sound_alike_are_found_where_that_was_negotiated(archive, asked, wanted):
+    with listening([FindSCP(archive)]) as listener:
+        name = identifier(PatientName="Joerg Mueler", StudyInstanceUID="")
+        found, final, _ = ask_having_negotiated(listener.port, name, asked)
+    assert (values(found, 0x0020000D), final.status) == (wanted, 0)
+
+
 def test_times_in_the_zone_of_the_request(archive):
     night = [(0x00080030, "TM", b"0030"), (0x00080201, "SH", b"+0100")]
     put(archive, "1.7.1", study="1.7", series="1.7.0", date="20240401", more=night)
     put(archive, "1.8.1", study="1.8", series="1.8.0", date="20240401", more=night[:1])
     asked = identifier(StudyDate="20240331", TimezoneOffsetFromUTC="+0000")
     with listening([FindSCP(archive, timezone="-0500")]) as listener:
-        found, final, _ = ask_in_zones(listener.port, asked)
+        found, final, _ = ask_having_negotiated(listener.port, asked)
         assert final.status == 0
         (study,) = found
         assert study[0x0020000D].value == "1.7"
@@ -199,18 +207,18 @@ def test_times_in_the_zone_of_the_request(archive):
         assert study[0x00080201].value == "+0000"
         assert 0x00080030 not in study  # nobody asked
         asked = identifier(StudyDate="", StudyTime="0530", TimezoneOffsetFromUTC="+0000")
-        (study,) = ask_in_zones(listener.port, asked)[0]
+        (study,) = ask_having_negotiated(listener.port, asked)[0]
         assert [study[tag].value for tag in (0x0020000D, 0x00080020, 0x00080030)] == ["1.8", "20240401", "0530"]
-        found, _, _ = ask_in_zones(listener.port, identifier(StudyDate="20240401", StudyTime=""))
+        found, _, _ = ask_having_negotiated(listener.port, identifier(StudyDate="20240401", StudyTime=""))
         assert values(found, 0x00080030) == ["0030", "0030"]  # no zone, no adjustment
         not_agreed = identifier(StudyDate="20240401", TimezoneOffsetFromUTC="+0100")
-        found, _, _ = ask_in_zones(listener.port, not_agreed, b"\1")
+        found, _, _ = ask_having_negotiated(listener.port, not_agreed, b"\1")
         assert values(found, 0x0020000D) == ["1.7"]  # a key like any other
 
 
 def test_a_zone_that_is_none(archive):
     with listening([FindSCP(archive)]) as listener:
-        _, final, _ = ask_in_zones(listener.port, identifier(StudyDate="", TimezoneOffsetFromUTC="Berlin"))
+        _, final, _ = ask_having_negotiated(listener.port, identifier(StudyDate="", TimezoneOffsetFromUTC="Berlin"))
     assert (final.status, final.offending_element) == (0xA900, (0x00080201,))
 
 
