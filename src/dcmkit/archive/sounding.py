@@ -32,29 +32,26 @@ _INSIDE = "-'.’"
 _UNHEARD = str.maketrans("", "", _INSIDE)
 _LATIN = re.compile(rf"[a-z]{{3,{LETTERS_LIMIT}}}")
 
-_RULES = tuple(
-    (re.compile(letters), sound)
-    for letters, sound in (
-        (r"^h+(?![aeiouy])", ""),
-        (r"(?:(?<=q)|(?<=.g))u(?=[ei])", ""),  # Dominique, Miguel
-        (r"^s(?:ch|h)(?=[bcdfgklmnpqrtvwxz])", "s"),
-        (r"t?sch|t?sh|tch|cz|^ch(?=[aeiouy])", "X"),
-        (r"ch", "k"),
-        (r"ph", "f"),
-        (r"x", "ks"),
-        (r"c(?=[eiy])|[sz]", "S"),
-        (r"[ckq]", "K"),
-        (r"[dt][dth]*(?=S)", ""),
-        (r"(?<!^)h", ""),
-        (r"^(?:j|y(?=[aeiou]))", "J"),
-        (r"^(?:f|v(?=o))", "F"),
-        (r"^[vw]", "W"),
-        (r"^b+", "B"),
-        (r"^d+", "D"),
-        (r"^g+", "G"),
-        (r"^h+", "H"),
-        (r"(?<![aeiouyj])w|w(?=[aeiouyj])", "F"),
-    )
+_RULES = (
+    (r"^h+(?![aeiouy])", ""),
+    (r"(?:(?<=q)|(?<=.g))u(?=[ei])", ""),  # Dominique, Miguel
+    (r"^s(?:ch|h)(?=[bcdfgklmnpqrtvwxz])", "s"),
+    (r"t?sch|t?sh|tch|cz|^ch(?=[aeiouy])", "X"),
+    (r"ch", "k"),
+    (r"ph", "f"),
+    (r"x", "ks"),
+    (r"c(?=[eiy])|[sz]", "S"),
+    (r"[ckq]", "K"),
+    (r"[dt][dth]*(?=S)", ""),
+    (r"(?<!^)h", ""),
+    (r"^(?:j|y(?=[aeiou]))", "J"),
+    (r"^(?:f|v(?=o))", "F"),
+    (r"^[vw]", "W"),
+    (r"^b+", "B"),
+    (r"^d+", "D"),
+    (r"^g+", "G"),
+    (r"^h+", "H"),
+    (r"(?<![aeiouyj])w|w(?=[aeiouyj])", "F"),
 )
 """In this order, each wherever it is: small letters become sounds, which are capitals; vowels stay."""
 _CONSONANTS = str.maketrans("bpdtgfvlmnr", "PPTTKFFLMNR")
@@ -85,9 +82,15 @@ def sound(word: str) -> str:
     word = word.translate(_UNHEARD)
     if _LATIN.fullmatch(word) is None:
         return ""
-    for letters, heard in _RULES:
+    for letters, heard in _rules():
         word = letters.sub(heard, word)
     return _joined(_DOUBLED.sub(r"\1", _later_w(word.translate(_CONSONANTS))))
+
+
+@lru_cache(maxsize=1)
+def _rules() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compiled when they are needed first: most programs never listen."""
+    return tuple((re.compile(letters), heard) for letters, heard in _RULES)
 
 
 def _later_w(word: str) -> str:
