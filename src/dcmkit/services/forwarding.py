@@ -170,7 +170,7 @@ class Forwarder:
             self.spool.forget(state=states.DELIVERED)  # from when files were still removed
         for name, hold in self.spool.destinations().items():
             if name not in self._names:
-                left = sum(number for _, state, number, *_ in self.spool.counts(name) if state != states.DELIVERED)
+                left = sum(number for _, state, number, _ in self.spool.counts(name) if state != states.DELIVERED)
                 if left:
                     log.warning("%d objects wait for %s, to which nothing is forwarded now", left, name)
             elif hold.failures:
@@ -358,7 +358,7 @@ class Courier:
     def _tell(self) -> None:
         """The figures."""
         numbers: dict[str, int] = {}
-        for _, state, number, *_ in self._spool.counts(self._name):
+        for _, state, number, _ in self._spool.counts(self._name):
             numbers[state] = numbers.get(state, 0) + number
         log.info(
             "forwarding to %s: %d delivered, %d waiting, %d failing, %d dead letters",

@@ -387,12 +387,12 @@ class Spool:
 
     # --- looking, and changing by hand ---------------------------------------------------------------------------
 
-    def counts(self, destination: str = "") -> list[tuple[str, str, int, str, float]]:
-        """Destination, state, number, reason, and when the oldest came, for every state and reason there is."""
+    def counts(self, destination: str = "") -> list[tuple[str, str, int, str]]:
+        """Destination, state, number and reason, for every state and reason there is."""
         state = f"CASE WHEN state = '{WAITING}' AND attempts > 0 THEN '{FAILING}' ELSE state END"
         where = "WHERE destination = ?" if destination else ""
         sql = (
-            f"SELECT destination, {state} AS shown, COUNT(*), reason, MIN(queued) FROM entry {where}"  # noqa: S608
+            f"SELECT destination, {state} AS shown, COUNT(*), reason FROM entry {where}"  # noqa: S608
             " GROUP BY destination, shown, reason ORDER BY destination, shown, COUNT(*) DESC"
         )
         with self._using() as connection:

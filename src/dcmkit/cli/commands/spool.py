@@ -13,7 +13,7 @@ import click
 from dcmkit.cli.options import NodeOption, tool_group
 from dcmkit.cli.output import FORMATS, emit, say
 from dcmkit.errors import ExitCode, OutputDirectoryError, UsageError
-from dcmkit.services.spool import DEAD, FAILING, WAITING, Spool
+from dcmkit.services.spool import DEAD, FAILING, WAITING, Spool, backlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,9 +71,10 @@ def _open(directory: str) -> Spool:
 @click.option("--objects", is_flag=True, help="a line for each object and peer, in place of counts")
 @click.option("--format", type=click.Choice(FORMATS), default="table", help="how to print it")
 def ls(directory: str, uids: tuple[str, ...], to: str, state: str | None, objects: bool, format: str) -> None:  # noqa: A002
-    """Count what waits, by peer, state and reason, and tell since when; with --objects or UIDs, list it.
+    """Count what waits, by peer, state and reason; with --objects or UIDs, list it.
 
     A peer that cannot be reached has a line of its own: how often that was tried, why it failed, when it is tried next.
+    So has how many seconds the oldest object for a peer waits, dead letters aside.
     """
     spool = _open(directory)
     to = _peer(spool, to)
@@ -81,7 +82,7 @@ def ls(directory: str, uids: tuple[str, ...], to: str, state: str | None, object
         columns = ("to", "state", "attempts", "queued", "next", "sop_instance_uid", "path", "reason")
         emit(_objects(spool, to, state or "", uids), columns, format)
     else:
-        emit(_counts(spool, to, state or ""), ("to", "state", "number", "oldest", "next", "reason"), format)
+        emit(_counts(spool, to, state or ""), ("to", "state", "number", "next", "reason"), format)
     spool.close()
 
 
@@ -97,22 +98,23 @@ def _objects(spool: Spool, to: str, state: str, uids: tuple[str, ...]) -> Iterat
 
 def _counts(spool: Spool, to: str, state: str) -> Iterator[dict[str, Any]]:
     counts = spool.counts(to)
+    waiting = backlog(spool.directory)
     for name, hold in spool.destinations().items():
         if to and name != to:
             continue
         if not state:
             yield _count(name, "delivered", hold.delivered)
             if hold.failures:
-                yield _count(name, "not reached", hold.failures, hold.reason, following=_next(hold.next_attempt))
-        for destination, shown, number, reason, oldest in counts:
+                yield _count(name, "not reached", hold.failures, hold.reason, _next(hold.next_attempt))
+            if name in waiting and waiting[name].oldest:
+                yield _count(name, "seconds waited", max(0, int(time.time() - waiting[name].oldest)))
+        for destination, shown, number, reason in counts:
             if destination == name and shown in STATES and state in ("", shown):
-                yield _count(name, shown, number, reason, _moment(oldest))
+                yield _count(name, shown, number, reason)
 
 
-def _count(
-    name: str, state: str, number: int, reason: str = "", oldest: str = "", following: str = ""
-) -> dict[str, Any]:
-    return {"to": name, "state": state, "number": number, "oldest": oldest, "next": following, "reason": reason}
+def _count(name: str, state: str, number: int, reason: str = "", following: str = "") -> dict[str, Any]:
+    return {"to": name, "state": state, "number": number, "next": following, "reason": reason}
 
 
 def _moment(seconds: float) -> str:
