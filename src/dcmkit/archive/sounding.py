@@ -30,7 +30,6 @@ _APART = str.maketrans("^=\\,", "    ")
 _INSIDE = "-'.’"
 """What may stand in a word: O'Brien, Müller-Lüdenscheidt."""
 _UNHEARD = str.maketrans("", "", _INSIDE)
-_LATIN = re.compile(rf"[a-z]{{3,{LETTERS_LIMIT}}}")
 
 _RULES = (
     (r"^h+(?![aeiouy])", ""),
@@ -55,9 +54,6 @@ _RULES = (
 )
 """In this order, each wherever it is: small letters become sounds, which are capitals; vowels stay."""
 _CONSONANTS = str.maketrans("bpdtgfvlmnr", "PPTTKFFLMNR")
-_DOUBLED = re.compile(r"([A-Z])\1+")
-_PARTS = re.compile(r"([A-Z]*)([a-z]*)(.*?)([a-z]*)")
-_OTHER = re.compile(r"[a-z]+")
 _DIPHTHONGS = dict.fromkeys(("ai", "ay", "aj", "ei", "ey", "ej"), "I") | dict.fromkeys(("au", "aw", "ow"), "U")
 _VOWELS = {"a": "A", "e": "E", "i": "E", "y": "E", "j": "E", "o": "O", "u": "O"}
 
@@ -80,11 +76,11 @@ def sound(word: str) -> str:
     if len(word) > 2 * LETTERS_LIMIT:
         return ""
     word = word.translate(_UNHEARD)
-    if _LATIN.fullmatch(word) is None:
+    if not (3 <= len(word) <= LETTERS_LIMIT and word.isascii() and word.isalpha() and word.islower()):
         return ""
     for letters, heard in _rules():
         word = letters.sub(heard, word)
-    return _joined(_DOUBLED.sub(r"\1", _later_w(word.translate(_CONSONANTS))))
+    return _joined(re.sub(r"([A-Z])\1+", r"\1", _later_w(word.translate(_CONSONANTS))))
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +98,7 @@ def _later_w(word: str) -> str:
 
 def _joined(word: str) -> str:
     """The consonants, the first vowel and the last, of a word whose consonants are sounds."""
-    parts = _PARTS.fullmatch(word)
+    parts = re.fullmatch(r"([A-Z]*)([a-z]*)(.*?)([a-z]*)", word)
     if parts is None:
         return ""
     before, vowels, after, last = parts.groups()
@@ -110,7 +106,7 @@ def _joined(word: str) -> str:
     end = _VOWELS.get((last or vowels * (not after)).rstrip("ew")[-1:], "")
     if not last and (end in ("E", heard) or heard == "U"):  # the first vowel is the last one
         end = ""
-    found = before + heard + _OTHER.sub("", after) + end
+    found = before + heard + re.sub(r"[a-z]+", "", after) + end
     return found if len(found) > 1 else ""
 
 
