@@ -30,7 +30,8 @@ from tests.pixels.files import VIDEO, encapsulated
 from tests.web.pictures import INSTANCE, SERIES, STUDY, pixel_elements, put_image, ramp, whole
 from tests.web.states import put_state
 
-SECRETS = (b"Doe", b"Jane", b"DOE", b"4711", b"20240131", STUDY.encode() + b"\0", b"1.2.3\0")
+SECRETS = (b"Doe^Jane", b"DOE^JANE", b"LO\4\0" + b"4711", b"20240131", STUDY.encode() + b"\0", b"1.2.3\0")
+"""Long enough not to stand in compressed pixels or pseudonyms by chance."""
 DICOM = "application/dicom"
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 from typing import TYPE_CHECKING
 
 from dcmkit.errors import DcmkitError, ListenError, NetworkError, UsageError
 from dcmkit.logs import get_logger
+from dcmkit.net import processes
 from dcmkit.net.association import Association
-from dcmkit.net.deadline import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -265,58 +264,21 @@ class WorkerProcesses:
 
     def stop(self) -> None:
         """Workers end once their messages in progress are answered."""
-        for worker in self._workers:
-            try:
-                worker.channel.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # it is dead
+        processes.stop(self._workers)
 
     def join(self, timeout: float) -> bool:
-        """Wait for all workers; those not done after `timeout` seconds are killed."""
-        deadline = Deadline(timeout)
-        in_order = True
-        while self._workers:
-            worker = self._workers[0]
-            try:
-                worker.channel.settimeout(max(0.001, deadline.remaining()) if timeout else None)
-                while worker.channel.recv(4096):
-                    pass
-            except OSError:
-                in_order = False
-                os.kill(worker.pid, signal.SIGKILL)
-            worker.channel.close()
-            del self._workers[0]
-            os.waitpid(worker.pid, 0)
+        """Wait for all workers; those not done after `timeout` seconds (0: for ever) are killed."""
+        in_order = processes.join(self._workers, timeout)
+        self._workers.clear()
         return in_order
 
-    # --- in the worker ---
-
     def _fork(self, *in_hand: socket.socket) -> Worker:
-        mine, theirs = socket.socketpair()
-        try:
-            pid = os.fork()
-        except OSError:
-            mine.close()
-            theirs.close()
-            raise
-        if pid:
-            theirs.close()
-            return Worker(pid, mine)
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C goes to the parent, which tells us
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            for held in (mine, *in_hand, *(worker.channel for worker in self._workers), *self.inherited()):
-                held.close()
-            self._work(theirs)
-            code = 0
-        except DcmkitError as error:
-            log.error("worker process ended: %s", error)
-        except BaseException as error:
-            log.error("worker process ended by a defect in dcmkit: %r", error, exc_info=True)
-        finally:
-            os._exit(code)
+        def held() -> Iterable[Closable]:
+            return (*in_hand, *(worker.channel for worker in self._workers), *self.inherited())
+
+        return Worker(*processes.fork(self._work, held, "worker process"))
+
+    # --- in the worker ---
 
     def _work(self, channel: socket.socket) -> None:
         threads = self._make_threads(lambda: _tell(channel, _ENDED))

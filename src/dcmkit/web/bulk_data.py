@@ -16,7 +16,7 @@ from dcmkit.dataset.json_header import Mapped, bulk_path, mapped
 from dcmkit.dataset.raw import Encoding, encoding_of, guess
 from dcmkit.dataset.recode import WORDS, swapped
 from dcmkit.errors import DcmkitError
-from dcmkit.web.exchange import FileSlice, GoneError, NotFoundError, Reply, Request, Rope
+from dcmkit.web.exchange import BLOCK, FileSlice, GoneError, NotFoundError, Reply, Request, Rope, read_slice
 from dcmkit.web.framing import Frames, as_stored, chosen, is_as_stored, recoder
 from dcmkit.web.image_cache import ImageCache, blaming_object
 from dcmkit.web.metadata import instance_url
@@ -38,7 +38,6 @@ INSTANCE = SERIES + "/instances/{instance}"
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _DOCUMENT, _DOCUMENT_LENGTH, _MIME_TYPE = 0x00420011, 0x00420015, 0x00420012
 _MEDIA_TYPE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,60}/[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,60}")
-_BLOCK = 1 << 20
 
 
 class _Part(NamedTuple):
@@ -282,23 +281,9 @@ def _begun(stream: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _read(contents: Contents) -> Iterator[bytes]:
-    """Bytes, and slices of files in blocks. Raises: GoneError."""
+    """Bytes, and slices of files in blocks. Raises: GoneError, OutputError."""
     for piece in contents:
-        if not isinstance(piece, FileSlice):
-            yield piece
-            continue
-        try:
-            with open(piece.path, "rb", buffering=0) as file:
-                file.seek(piece.offset)
-                left = piece.length
-                while left:
-                    block = file.read(min(left, _BLOCK))
-                    if not block:
-                        raise GoneError("a file of the archive has become shorter")
-                    left -= len(block)
-                    yield block
-        except OSError:
-            raise GoneError("a file has gone from the archive") from None
+        yield from read_slice(piece) if isinstance(piece, FileSlice) else (piece,)
 
 
 # --- values ------------------------------------------------------------------------------------------------------
@@ -331,8 +316,8 @@ def _value(instance: Located, base_url: str, placed: Placed, opened: Mapped) -> 
 
     def make() -> Iterator[bytes]:
         with _opened(instance) as again:
-            for at in range(start, start + length, _BLOCK):
-                block = again.data[at : min(at + _BLOCK, start + length)]
+            for at in range(start, start + length, BLOCK):
+                block = again.data[at : min(at + BLOCK, start + length)]
                 yield swapped(block, width) if width > 1 else block
 
     return _Part(media_type, location, make, length)

@@ -14,11 +14,14 @@ from hashlib import blake2b
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
-from dcmkit.errors import DcmkitError, ExitCode, InputError
+from dcmkit.errors import DcmkitError, ExitCode, InputError, OutputError
 from dcmkit.web.identity import ALL_SCOPES, Identity
 
 Parameters = Sequence[tuple[str, str]]
 """Names and values of a query string, decoded, in their order."""
+
+BLOCK = 1 << 20
+"""Bytes of a file that are read in one go."""
 
 OPEN = Identity("-", "anonymous", ALL_SCOPES)
 """Whoever asks where everybody may do everything."""
@@ -226,3 +229,33 @@ def file_slice(path: str, offset: int = 0, length: int | None = None) -> FileSli
     except OSError:
         raise GoneError("a file has gone from the archive", hint="dcmkit index check finds such") from None
     return FileSlice(path, offset, size - offset if length is None else length)
+
+
+def read_slice(piece: FileSlice, share: Callable[[], int] | None = None) -> Iterator[bytes]:
+    """The bytes of a slice, in blocks of at most `BLOCK`.
+
+    Args:
+        share: tells how long the next block may be, where that is less.
+
+    Raises:
+        GoneError: the file has gone.
+        OutputError: it became shorter, or cannot be read.
+    """
+    try:
+        fd = os.open(piece.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        try:
+            if piece.offset:
+                os.lseek(fd, piece.offset, os.SEEK_SET)
+            left = piece.length
+            while left:
+                block = os.read(fd, min(left, BLOCK, share() if share is not None else BLOCK))
+                if not block:
+                    raise OutputError("a file became shorter while it was sent")
+                left -= len(block)
+                yield block
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        raise GoneError("it was deleted while it was asked for") from None
+    except OSError as error:
+        raise OutputError(f"a file cannot be read while it is sent: {error.strerror}") from None

@@ -24,6 +24,7 @@ from dcmkit.web.rendering import (
     render_animation,
     render_frame,
 )
+from dcmkit.web.representation import blocks_of
 from dcmkit.web.resources import etag_of, instances_of, located
 from dcmkit.web.routes import QueryParameter, Route
 
@@ -40,7 +41,6 @@ ANIMATION_FRAMES, ANIMATION_PIXELS = 500, 1 << 27
 """Frames of one GIF, and pixels of all of them together."""
 _CANDIDATES = 8
 """Instances that are looked at for one that has a picture."""
-_BLOCK = 1 << 20
 _NO_PICTURES = ("1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.104.", "1.2.840.10008.5.1.4.1.1.11.",
                 "1.2.840.10008.5.1.4.1.1.9.", "1.2.840.10008.5.1.4.1.1.66",
                 "1.2.840.10008.5.1.4.1.1.481.3")  # fmt: skip
@@ -407,29 +407,9 @@ def _written(first: _Part, others: Iterator[_Part], boundary: str) -> Iterator[b
         shown = part.shown
         headers = {"Content-Type": shown.content_type, "Content-Location": part.location}
         yield writer.head(headers, shown.body.length)
-        yield from blocks(shown.body)
+        yield from blocks_of(shown.body)
         part = next(others, None)
     yield writer.end()
-
-
-def blocks(body: Rope) -> Iterator[bytes]:
-    """The bytes of a rope; of files as much at a time as memory is cheap. Raises: GoneError."""
-    for piece in body.pieces:
-        if not isinstance(piece, FileSlice):
-            yield piece
-            continue
-        try:
-            with open(piece.path, "rb", buffering=0) as file:
-                file.seek(piece.offset)
-                left = piece.length
-                while left:
-                    block = file.read(min(left, _BLOCK))
-                    if not block:
-                        raise GoneError("a file ends before what was to be sent of it does")
-                    left -= len(block)
-                    yield block
-        except OSError:
-            raise GoneError("a file has gone from the archive") from None
 
 
 @lru_cache(maxsize=512)

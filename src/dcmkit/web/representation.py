@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from dcmkit.errors import OutputError
-from dcmkit.web.exchange import FileSlice, GoneError, Reply, Rope, matches
+from dcmkit.web.exchange import BLOCK, FileSlice, Reply, Rope, matches, read_slice
 
-BLOCK = 1 << 20
-"""Bytes read from a file in one go."""
 SMALL = 1 << 16
 """Pieces smaller than this are joined."""
 _BUDGET = 1 << 25
@@ -189,33 +185,12 @@ def blocks_of(rope: Rope) -> Iterator[bytes]:
             if held:
                 yield b"".join(small)
                 small, held = [], 0
-            yield from _file_blocks(piece) if isinstance(piece, FileSlice) else (piece,)
+            yield from read_slice(piece, lambda: AHEAD.share) if isinstance(piece, FileSlice) else (piece,)
         if held >= BLOCK:
             yield b"".join(small)
             small, held = [], 0
     if held:
         yield b"".join(small)
-
-
-def _file_blocks(piece: FileSlice) -> Iterator[bytes]:
-    try:
-        fd = os.open(piece.path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-        try:
-            at, left = piece.offset, piece.length
-            if at:
-                os.lseek(fd, at, os.SEEK_SET)
-            while left:
-                block = os.read(fd, min(left, BLOCK, AHEAD.share))
-                if not block:
-                    raise OutputError("a file became shorter while it was sent")
-                left -= len(block)
-                yield block
-        finally:
-            os.close(fd)
-    except FileNotFoundError:
-        raise GoneError("it was deleted while it was asked for") from None
-    except OSError as error:
-        raise OutputError(f"a file cannot be read while it is sent: {error.strerror}") from None
 
 
 def _close(body: object) -> None:

@@ -21,9 +21,10 @@ from dcmkit.pixels import syntaxes
 from dcmkit.web.exchange import FileSlice, GoneError, NotFoundError, Reply, Request, Rope
 from dcmkit.web.image_cache import blaming_object, open_image
 from dcmkit.web.negotiation import ANY, DICOM, ONE, Choice, Offer, select
-from dcmkit.web.rendered import Showing, blocks, find_state, media_types, open_state, warnings_of
+from dcmkit.web.rendered import Showing, find_state, media_types, open_state, warnings_of
 from dcmkit.web.rendering import MEDIA_TYPES, RenderingParameters, read_wado_uri
 from dcmkit.web.rendering import WadoURI as Parameters
+from dcmkit.web.representation import blocks_of
 from dcmkit.web.resources import etag_of, located
 from dcmkit.web.routes import QueryParameter, Route
 
@@ -306,7 +307,7 @@ def _held(reply: Reply, kept: ExitStack) -> Reply:
     if not isinstance(body, Rope) or not any(isinstance(piece, FileSlice) for piece in body.pieces):
         return reply
     if body.length <= _SMALL:
-        return reply._replace(body=b"".join(blocks(body)))
+        return reply._replace(body=b"".join(blocks_of(body)))
     return reply._replace(body=_Held(body, kept.pop_all()), length=body.length)
 
 
@@ -314,7 +315,7 @@ class _Held:
     """The bytes of a rope, and what has to stay open meanwhile."""
 
     def __init__(self, body: Rope, kept: ExitStack) -> None:
-        self._blocks, self._kept = blocks(body), kept
+        self._blocks, self._kept = blocks_of(body), kept
 
     def __iter__(self) -> _Held:
         return self

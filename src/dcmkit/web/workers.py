@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from typing import TYPE_CHECKING
 
 from dcmkit.errors import DcmkitError, ListenError, UsageError
 from dcmkit.logs import get_logger
-from dcmkit.net.deadline import Deadline
+from dcmkit.net import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -120,57 +119,20 @@ class Workers:
     def stop(self) -> None:
         """Tell them to end; returns at once."""
         self._stopping = True
-        for worker in self._workers:
-            try:
-                worker.channel.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # it is dead
+        processes.stop(self._workers)
 
     def join(self, timeout: float) -> bool:
         """Wait for all of them; those not done after `timeout` seconds (0: for ever) are killed."""
-        deadline = Deadline(timeout)
-        in_order = True
-        while self._workers:
-            worker = self._workers[0]
-            try:
-                worker.channel.settimeout(max(0.001, deadline.remaining()) if timeout else None)
-                while worker.channel.recv(64):
-                    pass
-            except OSError:
-                in_order = False
-                os.kill(worker.pid, signal.SIGKILL)
-            worker.channel.close()
-            del self._workers[0]
-            os.waitpid(worker.pid, 0)
+        in_order = processes.join(self._workers, timeout)
+        self._workers.clear()
         return in_order
 
     def _fork(self, pause: float) -> _Worker:
-        mine, theirs = socket.socketpair()
-        try:
-            pid = os.fork()
-        except OSError:
-            mine.close()
-            theirs.close()
-            raise
-        if pid:
-            theirs.close()
-            return _Worker(pid, mine)
-        code = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C goes to the parent, which tells us
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            for held in (mine, *self.watched(), *self._inherited()):
-                held.close()
-            if not pause or _still_wanted(theirs, pause):
-                self._work(theirs)
-            code = 0
-        except DcmkitError as error:
-            log.error("web worker ended: %s", error)
-        except BaseException as error:
-            log.error("web worker ended by a defect in dcmkit: %r", error, exc_info=True)
-        finally:
-            os._exit(code)
+        def work(channel: socket.socket) -> None:
+            if not pause or _still_wanted(channel, pause):
+                self._work(channel)
+
+        return _Worker(*processes.fork(work, lambda: (*self.watched(), *self._inherited()), "web worker"))
 
 
 def _still_wanted(channel: socket.socket, pause: float) -> bool:
