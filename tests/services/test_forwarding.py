@@ -267,7 +267,7 @@ def test_an_object_that_a_defect_meets_holds_nothing_up(spool: Spool, caplog: py
         for name in ("0", "1", "2"):
             store(forwarder, name)
         assert until(lambda: sorted(peer.got) == ["0", "2"])
-        assert [entry.reason for entry in spool.entries()] == ["a defect in dcmkit: ZeroDivisionError"]
+        assert until(lambda: [one.reason for one in spool.entries()] == ["a defect in dcmkit: ZeroDivisionError"])
         peer.answer = lambda name: DONE
         assert until(lambda: not spool.entries())
 
