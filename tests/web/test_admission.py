@@ -90,4 +90,4 @@ def test_warnings(caplog: pytest.LogCaptureFixture, settings: WebSettings, said:
 
 
 def test_all_scopes_are_meant() -> None:
-    assert ALL_SCOPES == {"query", "retrieve", "store", "delete", "admin"}
+    assert {"query", "retrieve", "store", "delete", "admin"} == ALL_SCOPES

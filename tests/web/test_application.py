@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,28 @@ def test_statuses(app: Application, method: str, path: str, status: int) -> None
         assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     if status == 410:
         assert answer.headers["retry-after"] == "1"
+
+
+def test_what_is_quick_needs_no_thread(app: Application) -> None:
+    where: list[str] = []
+
+    def quick(request: Request) -> Reply | None:
+        where.append(threading.current_thread().name)
+        if request.parameter("bug"):
+            raise RuntimeError("secret")
+        return None if request.parameter("slow") else Reply(200, b"quick", "text/plain")
+
+    def slow(request: Request) -> Reply:
+        where.append(threading.current_thread().name)
+        return Reply(200, b"slow", "text/plain")
+
+    more = Route("GET", "/quick", slow, (), "quick", "", "Search", quick=quick)
+    app = Application(routes((more,)))
+    assert call(app, "GET", "/dicom-web/quick").body == b"quick"
+    assert call(app, "GET", "/dicom-web/quick?slow=1").body == b"slow"
+    assert call(app, "GET", "/dicom-web/quick?bug=1").status == 500
+    assert [name.startswith("dcmkit-web") for name in where] == [False, False, True, False]
+    app.close()
 
 
 def test_long_answers_are_streamed(app: Application) -> None:

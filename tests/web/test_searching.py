@@ -222,3 +222,48 @@ def test_everything_where_the_file_has_gone(archive: Archive, tmp_path: Path):
     (found,) = rows(ask(archive, "/instances", ("SOPInstanceUID", "1.1.1.1"), ("includefield", "all")))
     assert found["00080018"]["Value"] == ["1.1.1.1"]
     assert "00180050" not in found
+
+
+def quickly(searching: Searching, path: str, *parameters: tuple[str, str], accept: str = "") -> Reply | None:
+    found = Routes(searching.routes()).find(path)
+    assert found is not None
+    quick = found.methods["GET"].quick
+    assert quick is not None
+    headers = {"accept": accept} if accept else {}
+    return quick(Request("GET", path, found.variables, parameters, headers, base_url=BASE))
+
+
+def test_what_is_found_at_once_is_what_is_found_otherwise(archive: Archive) -> None:
+    archive.flush()
+    for path, parameters in (
+        ("/studies", ()), ("/studies", (("PatientID", "P0"),)), ("/studies", (("PatientID", "none"),)),
+        ("/studies/1.1/series", ()), ("/instances", (("limit", "2"),)), ("/studies", (("limit", "0"),)),
+    ):  # fmt: skip
+        reply = quickly(Searching(archive), path, *parameters)
+        assert reply is not None
+        assert reply == ask(Searching(archive), path, *parameters)
+
+
+def test_what_may_take_longer_is_left_to_a_thread(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(archive.committer), "behind", property(lambda committer: True))
+        assert quickly(Searching(archive), "/studies") is None
+    searching = Searching(archive)
+    assert quickly(searching, "/studies", ("includefield", "all")) is None
+    assert quickly(searching, "/studies", ("fuzzymatching", "true"), ("PatientName", "doe")) is None
+    assert quickly(searching, "/studies", accept="text/csv") is None
+    monkeypatch.setattr("dcmkit.web.searching._FEW", 3)
+    assert quickly(searching, "/studies") is None
+    assert quickly(searching, "/studies", ("PatientID", "P0")) is not None
+    assert ask(searching, "/studies").status == 200
+    assert quickly(searching, "/studies") is not None  # it is remembered
+    monkeypatch.setattr("dcmkit.web.searching._AT_ONCE", -1.0)
+    monkeypatch.setattr("dcmkit.archive.query._INSTRUCTIONS", 1)
+    assert quickly(Searching(archive), "/instances", ("Rows", "512")) is None
+
+
+def test_errors_are_told_at_once(archive: Archive) -> None:
+    archive.flush()
+    with pytest.raises(UsageError):
+        quickly(Searching(archive), "/studies", ("NoSuchThing", "1"))

@@ -222,12 +222,13 @@ class Application:
     async def _run(
         self, pool: ThreadPoolExecutor, route: Route, request: Request, headers: Mapping[str, str], scope: Scope
     ) -> Outgoing:
-        """The handler, and what can be done with its reply in the same thread."""
+        """The handler, and what can be done with its reply in the same thread: of the pool, where it may take time."""
         head = scope["method"] == "HEAD"
 
-        def work() -> Outgoing:
+        def work(handler: Callable[[Request], Reply | None]) -> Outgoing | None:
             try:
-                return prepare(route.handler(request), headers, head=head)
+                reply = handler(request)
+                return None if reply is None else prepare(reply, headers, head=head)
             except NotModified as same:
                 return not_modified(same.etag)
             except DcmkitError as error:
@@ -237,7 +238,11 @@ class Application:
                 log.debug("%s", _traceback(error))
                 return prepare(problem(HttpError(500, "the server failed")), headers, head=head)
 
-        return await asyncio.get_running_loop().run_in_executor(pool, work)
+        outgoing = work(route.quick) if route.quick is not None else None
+        if outgoing is None:
+            outgoing = await asyncio.get_running_loop().run_in_executor(pool, work, route.handler)
+        assert outgoing is not None
+        return outgoing
 
     async def _send(self, outgoing: Outgoing, receive: Receive, send: Send) -> int:
         raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in outgoing.headers]

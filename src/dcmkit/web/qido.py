@@ -187,16 +187,31 @@ def search(
 
 
 def answer(
-    index: Index, search: Search, base_url: str, *, extra: Collection[str] = (), most: int = RESULTS_LIMIT
+    index: Index,
+    search: Search,
+    base_url: str,
+    *,
+    extra: Collection[str] = (),
+    most: int = RESULTS_LIMIT,
+    seconds: float = 0.0,
 ) -> Answer:
-    """The same for a search that is read already. Raises: SearchTooLongError, OutputError."""
+    """The same for a search that is read already.
+
+    Args:
+        seconds: after which it is given up; 0 for what is usual.
+
+    Raises:
+        SearchTooLongError: it takes too long.
+        OutputError: the index cannot be read.
+    """
     if search.nothing:
         return Answer([], 0, False, search.warnings)
     query, limit = search.query, most if search.limit is None else min(search.limit, most)
     places = tuple(query.keys.index(keyword_of(tag)) for tag in _uids(query.level))
     rows: list[bytes] = []
     found = size = 0
-    late = _Clock(_SEARCH_SECONDS)
+    seconds = seconds or _SEARCH_SECONDS
+    late = _Clock(seconds)
     if limit:
         write = _writer(search.asked.fields, search.always, query.level, places, base_url).write
         values: Sequence[Value]
@@ -215,7 +230,11 @@ def answer(
         raise _too_long()
     told = min(found, limit)
     if found > limit or not found:
-        total = 0 if limit and not query.offset and not found else _count(index, query, extra)
+        total = (
+            0
+            if limit and not query.offset and not found
+            else _count(index, query, extra, min(seconds, _COUNTING_SECONDS))
+        )
     else:
         total = query.offset + found
     more = found > limit or (not limit and bool(total))
@@ -245,8 +264,8 @@ def too_large() -> SearchTooLongError:
     return SearchTooLongError("the results are too large", hint="ask for them by pages, with limit and offset")
 
 
-def _count(index: Index, query: Query, extra: Collection[str]) -> int | None:
-    return count_unless(index, query, extra, stop=_Clock(_COUNTING_SECONDS))
+def _count(index: Index, query: Query, extra: Collection[str], seconds: float) -> int | None:
+    return count_unless(index, query, extra, stop=_Clock(seconds))
 
 
 class _Clock:

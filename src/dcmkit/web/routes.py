@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from dcmkit.web.exchange import Handler
+    from dcmkit.web.exchange import Handler, Reply, Request
 
 _VARIABLE = re.compile(r"\{([a-z]+)(:rest)?\}")
 
@@ -47,6 +47,8 @@ class Route(NamedTuple):
         statuses: those it answers with beside the usual ones (200, 400, 401, 403, 404, 406), and what they mean.
         filters: whether the handler keeps to `identity.studies` itself where the path does not name a study.
         stores: whether its body may be as large as what is stored, rather than a form.
+        quick: answers it on the event loop if a few milliseconds are enough for that, and the change of threads would
+            be most of its time; None says that the handler has to.
     """
 
     method: str
@@ -62,6 +64,7 @@ class Route(NamedTuple):
     statuses: Mapping[int, str] = {}
     filters: bool = False
     stores: bool = False
+    quick: Callable[[Request], Reply | None] | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:

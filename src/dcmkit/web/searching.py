@@ -58,6 +58,9 @@ _KEYS = {
     INSTANCE: ("SOPInstanceUID", "SOPClassUID", "InstanceNumber", "NumberOfFrames"),
 }
 
+_FEW, _AT_ONCE = 40, 0.003
+"""Results, and seconds, that a search may take on the event loop."""
+
 
 class _Resource(NamedTuple):
     """What can be searched: its level, path, operation, and name."""
@@ -111,6 +114,7 @@ class Searching:
             "GET", of.template, self._handler(of.level), ("query",), of.operation, f"Search for {of.name}.", "Search",
             (*_keys(of), *_PARAMETERS, *_MATCHING), produces=_PRODUCES,
             statuses=_TOO_MUCH | ({204: "Nothing matches."} if self._no_match_status == 204 else {}), filters=True,
+            quick=lambda request: self._quick(of.level, request),
         )  # fmt: skip
 
     def _count_route(self, of: _Resource) -> Route:
@@ -132,26 +136,48 @@ class Searching:
     # --- searches ------------------------------------------------------------------------------------------------
 
     def _search(self, level: str, request: Request) -> Reply:
-        choice = select(_OFFERS, *request.accept)
         catch_up(self._archive)
+        reply = self._answered(level, request, quickly=False)
+        assert reply is not None
+        return reply
+
+    def _quick(self, level: str, request: Request) -> Reply | None:
+        """The same, if the answer is known, or some milliseconds are enough to find it."""
+        return None if self._archive.committer.behind else self._answered(level, request, quickly=True)
+
+    def _answered(self, level: str, request: Request, *, quickly: bool) -> Reply | None:
+        choice = select(_OFFERS, *request.accept)
         revision = self._archive.index.revision()
         asked = (level, *_named(request.variables), tuple(request.parameters), choice, request.base_url,
                  request.identity.studies)  # fmt: skip
         reply = self._cache.get(revision, asked)
         if reply is None:
-            reply = self._found(level, request, choice)
-            self._cache.put(revision, asked, reply)
+            reply = self._found(level, request, choice, quickly)
+            if reply is not None:
+                self._cache.put(revision, asked, reply)
         return reply
 
-    def _found(self, level: str, request: Request, choice: Choice) -> Reply:
+    def _found(self, level: str, request: Request, choice: Choice, quickly: bool) -> Reply | None:
         search = self._read(level, request)
         archive = self._archive
         wanted = self._wanted(search, level)
         plain = wanted is not None and not wanted
-        found = qido.answer(
-            archive.index, search, request.base_url, extra=archive.keywords,
-            most=qido.RESULTS_LIMIT if plain else HEADERS_LIMIT,
-        )  # fmt: skip
+        if quickly:
+            if not plain or search.query.fuzzy or choice.media_type not in (JSON, DICOM_JSON):
+                return None
+            try:
+                found = qido.answer(
+                    archive.index, search, request.base_url, extra=archive.keywords, most=_FEW, seconds=_AT_ONCE
+                )
+            except qido.SearchTooLongError:
+                return None
+            if len(found.rows) >= _FEW or found.total is None:
+                return None
+        else:
+            found = qido.answer(
+                archive.index, search, request.base_url, extra=archive.keywords,
+                most=qido.RESULTS_LIMIT if plain else HEADERS_LIMIT,
+            )  # fmt: skip
         rows = found.rows if plain else self._with_headers(found.rows, level, request.base_url, wanted)
         headers = [("Warning", qido.warning_header(request.base_url, text)) for text in found.warnings]
         if found.total is not None:
