@@ -6,8 +6,6 @@ import os
 
 import pytest
 
-from dcmkit import logs
-
 
 @pytest.fixture(autouse=True)
 def cli_surroundings(monkeypatch, tmp_path):
@@ -15,5 +13,3 @@ def cli_surroundings(monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr("dcmkit.cli.configuration.SYSTEM_FILE", str(tmp_path / "etc" / "config.toml"))
-    yield
-    logs.reset()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from dcmkit.archive.store import Archive
 from dcmkit.errors import UsageError
 from dcmkit.web import qido
-from dcmkit.web.qido import Answer, count_matches, read_search, search, warning_header
+from dcmkit.web.exchange import warning_header
+from dcmkit.web.qido import Answer, count_matches, read_search, search
 from tests.archive.objects import MR, archive_in, put
 from tests.dataset.encoding import Items
 

@@ -443,7 +443,14 @@ class _Encoder:
                 return encode_numbers(value, vr, self._big)
             except (ValueError, OverflowError, struct.error):
                 raise InvalidDataSetError(f"{value!r} is not a value of {vr}", offending_element=tag) from None
-        raw = (charset if vr in CHARACTER_SET_VRS else _ASCII).encode(value)
+        if vr in CHARACTER_SET_VRS:
+            raw = charset.encode(value)
+        else:
+            try:
+                raw = _ASCII.encode(value)
+            except UnicodeEncodeError:
+                message = f"{vr} has letters of the default repertoire only"
+                raise InvalidDataSetError(message, offending_element=tag) from None
         return raw + (b"\0" if vr == "UI" else b" ") * (len(raw) % 2)
 
     def _items(self, found: list[DataSet], charset: CharacterSet) -> bytes:

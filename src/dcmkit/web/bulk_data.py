@@ -166,7 +166,7 @@ class BulkData:
         counts = ((gone, "have gone"), (unusable, "cannot be read"), (refused, "are in no acceptable media type"))
         left_out = ", ".join(f"{count} instances {why}" for count, why in counts if count)
         if left_out:
-            from dcmkit.web.qido import warning_header
+            from dcmkit.web.exchange import warning_header
 
             reply = reply._replace(headers=(("Warning", warning_header(request.base_url, left_out)),))
         return reply

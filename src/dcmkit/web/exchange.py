@@ -259,3 +259,13 @@ def read_slice(piece: FileSlice, share: Callable[[], int] | None = None) -> Iter
         raise GoneError("it was deleted while it was asked for") from None
     except OSError as error:
         raise OutputError(f"a file cannot be read while it is sent: {error.strerror}") from None
+
+
+def warning_header(service: str, text: str) -> str:
+    """The value of a Warning header as PS3.18 8.3.4 has it; nothing in it can end the header.
+
+    Args:
+        service: the base URI of the origin server.
+    """
+    value = f"299 {service}: {text}"
+    return "".join(char if " " <= char <= "~" else "?" for char in value[:1000])

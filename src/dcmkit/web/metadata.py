@@ -249,7 +249,7 @@ def _fields(request: Request) -> Fields | None:
 
 
 def _warning(base_url: str, text: str) -> str:
-    from dcmkit.web.qido import warning_header
+    from dcmkit.web.exchange import warning_header
 
     return warning_header(base_url, text)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dcmkit.archive.query import Query, Value
 
 __all__ = [
-    "Answer", "Search", "SearchTooLongError", "answer", "count_matches", "read_search", "search", "warning_header",
+    "Answer", "Search", "SearchTooLongError", "answer", "count_matches", "read_search", "search",
 ]  # fmt: skip
 
 Parameters = Sequence[tuple[str, str]]
@@ -141,16 +141,6 @@ class Answer(NamedTuple):
     def body(self) -> bytes:
         """The array of all results."""
         return b"[" + b",".join(self.rows) + b"]"
-
-
-def warning_header(service: str, text: str) -> str:
-    """The value of a Warning header as PS3.18 8.3.4 has it; nothing in it can end the header.
-
-    Args:
-        service: the base URI of the origin server.
-    """
-    value = f"299 {service}: {text}"
-    return "".join(char if " " <= char <= "~" else "?" for char in value[:1000])
 
 
 def search(

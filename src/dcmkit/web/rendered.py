@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dcmkit.errors import DcmkitError, InputError, UsageError
 from dcmkit.web import documents
-from dcmkit.web.exchange import FileSlice, GoneError, HttpError, Reply, Request, Rope
+from dcmkit.web.exchange import FileSlice, GoneError, HttpError, Reply, Request, Rope, warning_header
 from dcmkit.web.framing import INSTANCE, frame_count, frame_numbers
 from dcmkit.web.image_cache import ImageCache, ResultCache, blaming_object
 from dcmkit.web.multipart import MultipartWriter, make_boundary
 from dcmkit.web.negotiation import Choice, NotAcceptableError, rendered_offers, select
-from dcmkit.web.qido import warning_header
 from dcmkit.web.rendering import (
     GIF,
     MEDIA_TYPES,

@@ -23,10 +23,9 @@ from dcmkit.errors import DcmkitError, InputError, OutputError, UnsupportedSynta
 from dcmkit.logs import get_logger
 from dcmkit.pixels import syntaxes
 from dcmkit.uids import is_encapsulated, is_uid, name_of
-from dcmkit.web.exchange import FileSlice, GoneError, Reply, Request, Rope, make_etag
+from dcmkit.web.exchange import FileSlice, GoneError, Reply, Request, Rope, make_etag, warning_header
 from dcmkit.web.multipart import MultipartWriter, make_boundary
 from dcmkit.web.negotiation import ANY, DICOM, ZIP, Choice, NotAcceptableError, Offer, instance_offers, select
-from dcmkit.web.qido import warning_header
 from dcmkit.web.resources import etag_of, instances_of
 from dcmkit.web.routes import QueryParameter, Route
 from dcmkit.web.zip_stream import Entry, length_of, stream

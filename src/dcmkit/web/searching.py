@@ -14,7 +14,7 @@ from dcmkit.archive.attributes import INSTANCE, PATIENT, SERIES, STUDY
 from dcmkit.errors import DcmkitError
 from dcmkit.services.find import catch_up
 from dcmkit.web import qido, search_output
-from dcmkit.web.exchange import Reply, Request, make_etag
+from dcmkit.web.exchange import Reply, Request, make_etag, warning_header
 from dcmkit.web.negotiation import CSV, DICOM_JSON, DICOM_XML, JSON, ONE, Choice, Offer, search_offers, select
 from dcmkit.web.routes import QueryParameter, Route
 from dcmkit.web.search_cache import SearchCache
@@ -179,7 +179,7 @@ class Searching:
                 most=qido.RESULTS_LIMIT if plain else HEADERS_LIMIT,
             )  # fmt: skip
         rows = found.rows if plain else self._with_headers(found.rows, level, request.base_url, wanted)
-        headers = [("Warning", qido.warning_header(request.base_url, text)) for text in found.warnings]
+        headers = [("Warning", warning_header(request.base_url, text)) for text in found.warnings]
         if found.total is not None:
             headers.append(("X-Total-Count", str(found.total)))
         if not rows and not found.more and self._no_match_status == 204:
@@ -192,7 +192,7 @@ class Searching:
         catch_up(self._archive)
         search = self._read(level, request)
         number = qido.count_matches(self._archive.index, search, extra=self._archive.keywords)
-        headers = tuple(("Warning", qido.warning_header(request.base_url, text)) for text in search.warnings)
+        headers = tuple(("Warning", warning_header(request.base_url, text)) for text in search.warnings)
         body = json.dumps({"count": number}).encode()
         return Reply(200, body, JSON, headers, make_etag(body))
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dcmkit.dataset.elements import DataSet, Element
 from dcmkit.protocol.status import NOT_AUTHORIZED, WARNING, category
+from dcmkit.web.exchange import warning_header
 from dcmkit.web.identity import ForbiddenError
 from dcmkit.web.negotiation import DICOM_JSON, DICOM_XML, JSON, ONE, PARTS, Offer
-from dcmkit.web.qido import warning_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
