@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
 
 from dcmkit.errors import DcmkitError, InputError, InvalidDataSetError, UnsupportedSyntaxError, UsageError
 from dcmkit.pixels.image_file import ImageFile
@@ -80,6 +81,9 @@ def test_nothing_asked_for():
         ("annotation", "patient,technique", {"annotation": ("patient", "technique")}),
         ("iccprofile", "sRGB", {"icc_profile": "srgb"}),
         ("presentationUID", "1.2.3", {"presentation": "1.2.3"}),
+        ("overlay", "Yes", {"overlays": ()}),
+        ("overlay", "no", {}),
+        ("overlay", "0,2,0", {"overlays": (0, 2)}),
     ],
 )
 def test_what_is_read(name: str, value: str, wanted: dict[str, Any]):
@@ -100,6 +104,7 @@ def test_what_is_read(name: str, value: str, wanted: dict[str, Any]):
         )],
         *[("quality", value) for value in ("0", "101", "-1", "best", "1e1", "9" * 400)],
         ("annotation", "patient,secret"), ("annotation", ","), ("iccprofile", "cmyk"),
+        ("overlay", "16"), ("overlay", "all"), ("overlay", "1,"),
         ("presentationUID", "../../etc"), ("presentationUID", "1" * 65), ("presentationSeriesUID", "1.2"),
     ],
 )  # fmt: skip
@@ -359,3 +364,12 @@ def test_an_animation(image: ImageFile) -> None:
     with pytest.raises(InputError):
         render_animation(image, [0, 2], read_rendered([]))
     assert render_animation(image, [1], read_rendered([("iccprofile", "srgb")]))  # grey has no profile
+
+
+def test_overlays_are_shown_on_request() -> None:
+    with ImageFile(str(get_testdata_file("examples_overlay.dcm", download=False))) as file:
+        plain, shown, first, second = (
+            render_frame(file, 0, read_rendered([("overlay", value)])) for value in ("no", "yes", "0", "1")
+        )
+    assert plain != shown == first
+    assert second == plain  # there is only one

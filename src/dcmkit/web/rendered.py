@@ -52,6 +52,7 @@ _PARAMETERS = (
     QueryParameter("window", "centre, width and function of the VOI LUT: 40,400,linear"),
     QueryParameter("quality", "of lossy compression, 1 to 100", "integer"),
     QueryParameter("annotation", "patient, technique, or both: texts that are burned in"),
+    QueryParameter("overlay", "which overlay planes are shown: yes, no, or their numbers from 0; an extension"),
     QueryParameter("iccprofile", "the colour space, and whether its profile is in the file",
                    values=("no", "yes", "srgb", "adobergb", "rommrgb")),
     QueryParameter("presentationUID", "SOP Instance UID of the presentation state to apply"),

@@ -68,6 +68,7 @@ class RenderingParameters(NamedTuple):
         frame: counted from 0; None where none is named.
         presentation: UID of the presentation state to apply, or "".
         presentation_series: UID of its series, or "".
+        overlays: as of `Rendering`; an extension of ours.
         warnings: texts for Warning headers.
     """
 
@@ -84,6 +85,7 @@ class RenderingParameters(NamedTuple):
     frame: int | None = None
     presentation: str = ""
     presentation_series: str = ""
+    overlays: tuple[int, ...] | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -220,6 +222,9 @@ def _common(reader: _Reader, found: RenderingParameters, quality: str) -> Render
         if not set(wanted) <= {PATIENT, TECHNIQUE}:
             raise UsageError(f"the annotation {_short(value)} is unknown", hint=f"{PATIENT}, {TECHNIQUE}, or both")
         found = found._replace(annotation=tuple(dict.fromkeys(wanted)))
+    value = reader.take("overlay").lower()
+    if value:
+        found = found._replace(overlays=_overlays(value))
     value = reader.take("iccprofile").lower()
     if value:
         if value not in ICC_PROFILES:
@@ -229,6 +234,13 @@ def _common(reader: _Reader, found: RenderingParameters, quality: str) -> Render
     if series and not state:
         raise UsageError("presentationSeriesUID is given without presentationUID")
     return found._replace(presentation=state, presentation_series=series)
+
+
+def _overlays(value: str) -> tuple[int, ...] | None:
+    """`no`, `yes` for all overlay planes there are, or their numbers from 0 with commas between them."""
+    if value in ("no", "yes"):
+        return None if value == "no" else ()
+    return tuple(dict.fromkeys(_integer("overlay", part.strip(), 0, 15) for part in value.split(",")))
 
 
 def _finished(found: RenderingParameters, reader: _Reader) -> RenderingParameters:
@@ -361,6 +373,7 @@ def rendering_of(image: ImageFile, wanted: RenderingParameters, state: Presentat
         flip_horizontally=wanted.flip_horizontally,
         flip_vertically=wanted.flip_vertically,
         viewport=wanted.viewport,
+        overlays=wanted.overlays,
     )
 
 

@@ -53,6 +53,7 @@ _QUERY = (
     QueryParameter("frameNumber", "counted from 1", "integer"),
     QueryParameter("rows", "of the picture", "integer"),
     QueryParameter("columns", "of the picture", "integer"),
+    QueryParameter("overlay", "which overlay planes are shown: yes, no, or their numbers from 0; an extension"),
     QueryParameter("region", "left, top, right and bottom, from 0 to 1"),
     QueryParameter("windowCenter", "of the VOI LUT", "number"),
     QueryParameter("windowWidth", "of the VOI LUT", "number"),
