@@ -69,6 +69,16 @@ class Stub:
         return Reply(body=bytes(64 << 20), content_type="application/octet-stream")
 
 
+class StubApplication(Application):
+    """Lets go of who waits, when it is closed."""
+
+    stub: Stub
+
+    def close(self) -> None:
+        super().close()
+        self.stub.release.set()
+
+
 stubs: list[Stub] = []
 
 
@@ -76,15 +86,16 @@ def build(archive: Archive, destination: Destination, options: ServiceOptions) -
     """As `service.build`."""
     stub = Stub(archive)
     stubs.append(stub)
-    return Application(
+    application = StubApplication(
         stub.routes(),
         root=options.root,
         public=options.public_url,
         proxies=options.trusted_proxies,
         authenticator=options.authenticator,
         limits=Limits(options.max_body, options.threads, options.max_uploads, options.patience),
-        on_close=stub.release.set,
     )
+    application.stub = stub
+    return application
 
 
 if __name__ == "__main__":

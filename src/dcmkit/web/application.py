@@ -83,7 +83,6 @@ class Application:
         authenticator: Authenticator | None = None,
         limits: Limits | None = None,
         counters: Counters | None = None,
-        on_close: Callable[[], None] | None = None,
     ) -> None:
         self.routes = routes
         self._counters = counters or Counters()
@@ -96,14 +95,11 @@ class Application:
         self._threads = ThreadPoolExecutor(self._limits.threads, "dcmkit-web")
         self._stores = ThreadPoolExecutor(self._limits.uploads, "dcmkit-store")
         self._storing = 0
-        self._on_close = on_close
 
     def close(self) -> None:
         """End the threads, when nothing is asked any more."""
         self._threads.shutdown(cancel_futures=True)
         self._stores.shutdown(cancel_futures=True)
-        if self._on_close is not None:
-            self._on_close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3."""

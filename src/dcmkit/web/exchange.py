@@ -222,15 +222,6 @@ def matches(header: str, etag: str) -> bool:
     return header.strip() == "*" or etag in tags
 
 
-def file_slice(path: str, offset: int = 0, length: int | None = None) -> FileSlice:
-    """A slice of a file that is there. Raises: GoneError."""
-    try:
-        size = os.stat(path).st_size
-    except OSError:
-        raise GoneError("a file has gone from the archive", hint="dcmkit index check finds such") from None
-    return FileSlice(path, offset, size - offset if length is None else length)
-
-
 def read_slice(piece: FileSlice, share: Callable[[], int] | None = None) -> Iterator[bytes]:
     """The bytes of a slice, in blocks of at most `BLOCK`.
 
